@@ -1,0 +1,111 @@
+"""Files that are whole or absent: write beside, fsync, rename; and digests of content."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+PARTIAL = ".partial"
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make renames inside ``folder`` durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Replace ``path`` by ``content`` so that a reader sees the old file or the new one."""
+    data = content.encode() if isinstance(content, str) else content
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(beside)
+        raise
+    fsync_folder(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as indented JSON, atomically; Devanagari stays readable."""
+    write_atomic(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+@contextlib.contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """Yield an empty folder beside ``target`` that becomes ``target`` when the block succeeds.
+
+    A block that raises leaves nothing. A killed process leaves a ``*.partial`` folder, which no
+    reader takes for the result and the next writer of the same target removes. When another
+    process published ``target`` first, its result stands (both were made from the same inputs).
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for stale in target.parent.glob(f".{target.name}.*{PARTIAL}"):
+        owner = stale.name.removesuffix(PARTIAL).rsplit(".", 1)[-1]
+        if not (owner.isdigit() and Path(f"/proc/{owner}").exists()):
+            shutil.rmtree(stale, ignore_errors=True)
+    beside = target.parent / f".{target.name}.{os.getpid()}{PARTIAL}"
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir()
+    try:
+        yield beside
+        for path in beside.rglob("*"):
+            if path.is_file():
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+        if target.exists():
+            shutil.rmtree(beside)
+        else:
+            os.replace(beside, target)
+            fsync_folder(target.parent)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+
+
+def digest_json(value: Any) -> str:
+    """SHA-256 (first 16 hex digits) of a JSON value, independent of key order."""
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 (first 16 hex digits) of one file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def digest_folder(folder: Path, pattern: str = "*") -> str:
+    """SHA-256 (first 16 hex digits) of the names and bytes of the files under ``folder``."""
+    files = sorted(p for p in folder.rglob(pattern) if p.is_file())
+    return digest_json([[p.relative_to(folder).as_posix(), digest_file(p)] for p in files])
+
+
+def digest_code(*modules: str) -> str:
+    """Digest of the source of the named ``cft`` modules or packages.
+
+    Part of every cache key: a step whose code changed is never answered from its cache.
+    """
+    root = Path(__file__).parent
+    parts = {}
+    for name in modules:
+        place = root.joinpath(*name.split(".")[1:])
+        is_package = place.is_dir()
+        parts[name] = (
+            digest_folder(place, "*.py") if is_package else digest_file(place.with_suffix(".py"))
+        )
+    return digest_json(parts)
