@@ -1,0 +1,155 @@
+"""How a text becomes token ids, and which hidden states become its embedding.
+
+The contract is written beside the adapter and asserted when it is loaded, so that training and
+serving see the same ids. Whatever the tokenizer does by itself, the last id of every text is EOS.
+"""
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field, ValidationError
+
+from cft.errors import CftError
+from cft.files import write_json
+from cft.recipe import ModelRecipe, Settings
+from cft.text import normalise
+
+logger = logging.getLogger("cft.model")
+
+CONTRACT_FILE = "text_contract.json"
+
+
+class TextContract(Settings):
+    """The contract between the texts, the tokenizer and the embedding."""
+
+    max_length: int = Field(ge=4, description="Tokens of a text, BOS and EOS included.")
+    pooling: Literal["last", "mean"] = Field(description="Hidden states that are pooled.")
+    attention: Literal["causal", "bidirectional"] = Field(description="What a token sees.")
+    query_prompt: str = Field("", description="Put before every anchor and query.")
+    document_prompt: str = Field("", description="Put before every positive, negative, document.")
+    add_bos: bool = Field(description="Whether a text begins with BOS.")
+    bos_id: int | None = Field(None, description="Id of BOS, where there is one.")
+    eos_id: int = Field(ge=0, description="Id of EOS; it ends every text.")
+    normal_form: Literal["nfc-danda-1"] = Field(
+        "nfc-danda-1", description="Version of the normal form: NFC, single spaces, dandas folded."
+    )
+    backbone_digest: str = Field("", description="Identity of the backbone and its tokenizer.")
+
+    @classmethod
+    def of(cls, recipe: ModelRecipe, tokenizer: Any, backbone_digest: str = "") -> "TextContract":
+        """The contract that ``recipe`` asks for with this tokenizer.
+
+        A text begins with BOS when the tokenizer adds one by itself: the backbone was trained so.
+
+        Raises:
+            CftError: the tokenizer has no EOS, or a prompt leaves no room for the text.
+        """
+        eos_id = tokenizer.eos_token_id
+        if eos_id is None:
+            name = getattr(tokenizer, "name_or_path", "") or type(tokenizer).__name__
+            raise CftError(
+                f"{name}: the tokenizer has no EOS token, and the embedding is read at EOS; "
+                'set "eos_token" in its tokenizer_config.json'
+            )
+        bos_id = tokenizer.bos_token_id
+        first = tokenizer("a")["input_ids"][:1]
+        contract = cls(
+            max_length=recipe.max_length,
+            pooling=recipe.pooling,
+            attention=recipe.attention,
+            query_prompt=recipe.query_prompt,
+            document_prompt=recipe.document_prompt,
+            add_bos=bos_id is not None and list(first) == [bos_id],
+            bos_id=bos_id,
+            eos_id=eos_id,
+            backbone_digest=backbone_digest,
+        )
+        for field in ("query_prompt", "document_prompt"):
+            used = len(contract.tokenize(tokenizer, [""], prompt=getattr(contract, field))[0])
+            if used >= contract.max_length:
+                raise CftError(
+                    f"model.{field}: it fills all {contract.max_length} tokens of a text; "
+                    "shorten it or raise max_length"
+                )
+        return contract
+
+    def tokenize(self, tokenizer: Any, texts: Sequence[str], prompt: str = "") -> list[np.ndarray]:
+        """Token ids of many texts, each ``int32 [L]`` with ``L <= max_length`` and EOS last.
+
+        Texts are normalised; the prompt is taken as it is. Long texts lose their end, never EOS.
+        The literal spelling of a special token inside a text is ordinary text: it can end
+        nothing and begin nothing.
+        """
+        head = [self.bos_id] if self.add_bos else []
+        room = self.max_length - 1 - len(head)
+        special = {self.eos_id} if self.bos_id is None else {self.eos_id, self.bos_id}
+        sequences = []
+        for ids in _encode(tokenizer, [prompt + normalise(text) for text in texts]):
+            if not special.isdisjoint(ids):  # a tokenizer that cannot leave specials unparsed
+                ids = [one for one in ids if one not in special]
+            sequences.append(np.array([*head, *ids[:room], self.eos_id], dtype=np.int32))
+        return sequences
+
+    def save(self, folder: Path) -> None:
+        """Write ``text_contract.json`` into ``folder``, atomically."""
+        write_json(folder / CONTRACT_FILE, self.model_dump(mode="json"))
+
+    @classmethod
+    def load(cls, folder: Path) -> "TextContract":
+        """Read ``text_contract.json`` from ``folder``.
+
+        Raises:
+            CftError: the file is missing, is not JSON, or holds unknown or impossible values.
+        """
+        path = folder / CONTRACT_FILE
+        try:
+            return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise CftError(
+                f"{path}: no such file; an adapter is only usable with the text contract that it "
+                "was trained under"
+            ) from None
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise CftError(f"{path}: not valid JSON ({error}); restore the file") from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"])
+            raise CftError(f"{path}: {field}: {first['msg']}; restore the file") from None
+
+    def require_same(self, other: "TextContract", where: str) -> None:
+        """Assert that two contracts agree.
+
+        Raises:
+            CftError: naming ``where`` and every field that differs.
+        """
+        mine, theirs = self.model_dump(), other.model_dump()
+        different = [
+            f"{name} is {theirs[name]!r} and not {mine[name]!r}"
+            for name in mine
+            if mine[name] != theirs[name]
+        ]
+        if different:
+            raise CftError(
+                f"{where}: the text contract differs ({'; '.join(different)}); "
+                "use the backbone and the model settings that the adapter was trained with"
+            )
+
+
+def _encode(tokenizer: Any, texts: list[str]) -> list[list[int]]:
+    """Ids of many texts without any special token, neither added nor parsed."""
+    if not texts:
+        return []
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:  # a tokenizer in Python
+        encoded = tokenizer(texts, add_special_tokens=False, split_special_tokens=True)
+        return [list(ids) for ids in encoded["input_ids"]]
+    # The tokenizer's own call builds offsets and masks for every text: five times as slow. It sets
+    # these three switches itself on each call, so setting them here disturbs nobody.
+    backend.no_truncation()
+    backend.no_padding()
+    backend.encode_special_tokens = True
+    return [encoding.ids for encoding in backend.encode_batch_fast(texts, add_special_tokens=False)]

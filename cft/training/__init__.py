@@ -1,0 +1,1 @@
+"""Contrastive training: batches, collectives, the loss, the trainer and its process."""
