@@ -32,10 +32,10 @@ def write_atomic(path: Path, content: str | bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, path)
+        Path(beside).replace(path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(beside)
+            Path(beside).unlink()
         raise
     fsync_folder(path.parent)
 
@@ -70,7 +70,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
         if target.exists():
             shutil.rmtree(beside)
         else:
-            os.replace(beside, target)
+            beside.replace(target)
             fsync_folder(target.parent)
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)

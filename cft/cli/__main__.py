@@ -1,0 +1,5 @@
+"""``python -m cft.cli``: the same as the ``cft`` command."""
+
+from cft.cli import main
+
+main()

@@ -1,0 +1,127 @@
+"""Command-line flags grown from the settings tree.
+
+Every leaf of :class:`cft.recipe.Recipe` is a flag: ``data.num_rows`` is ``--num-rows``,
+``model.lora.r`` is ``--lora-r``, ``stage1.learning_rate`` is ``--stage1-learning-rate``. Flags
+change a recipe; pydantic, not click, judges the result, so a bad value reads the same everywhere.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+import click
+from pydantic.fields import FieldInfo
+
+from cft.recipe import FlagPrefix, Recipe, Settings, validated
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One setting: where it stands in the tree and how its flag is spelled."""
+
+    path: tuple[str, ...]
+    flag: str
+    field: FieldInfo
+
+    @property
+    def parameter(self) -> str:
+        """Name under which click hands the value over; dotted names cannot be identifiers."""
+        return "__".join(self.path)
+
+
+def leaves(
+    node: type[Settings] = Recipe, path: tuple[str, ...] = (), prefix: str = ""
+) -> Iterator[Leaf]:
+    """All settings of the tree, depth first, in the order in which they are declared."""
+    for name, field in node.model_fields.items():
+        here = (*path, name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
+            marks = [mark.text for mark in field.metadata if isinstance(mark, FlagPrefix)]
+            yield from leaves(field.annotation, here, marks[0] if marks else prefix)
+        else:
+            yield Leaf(here, f"--{prefix}{name}".replace("_", "-"), field)
+
+
+def _without_none(annotation: Any) -> Any:
+    if get_origin(annotation) in (Union, UnionType):
+        return next(arm for arm in get_args(annotation) if arm is not type(None))
+    return annotation
+
+
+def _is_list(annotation: Any) -> bool:
+    return get_origin(_without_none(annotation)) is list
+
+
+def _option(leaf: Leaf) -> click.Option:
+    kind = _without_none(leaf.field.annotation)
+    default = leaf.field.default
+    text = leaf.field.description or ""
+    names = [leaf.parameter, leaf.flag]
+    if _is_list(leaf.field.annotation):
+        shown = ",".join(default)
+        return click.Option(
+            names, type=str, metavar="A,B or A B", help=f"{text}  [default: {shown}]"
+        )
+    if default is not None:
+        text = (
+            f"{text}  [default: {default!r}]" if default == "" else f"{text}  [default: {default}]"
+        )
+    if kind is bool:
+        return click.Option(
+            [leaf.parameter, f"{leaf.flag}/--no-{leaf.flag[2:]}"], default=None, help=text
+        )
+    if get_origin(kind) is Literal:
+        return click.Option(names, type=click.Choice(get_args(kind)), help=text)
+    metavar = {int: "N", float: "X", str: "TEXT"}[kind]
+    return click.Option(names, type=str, metavar=metavar, help=text)
+
+
+class RecipeCommand(click.Command):
+    """A command that also takes list values the argparse way: ``--strategies A B C``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        lists = {leaf.flag for leaf in leaves() if _is_list(leaf.field.annotation)}
+        joined: list[str] = []
+        words = iter(args)
+        open_list = False
+        for word in words:
+            if word.startswith("-"):
+                name, has_value, _ = word.partition("=")
+                open_list = name.replace("_", "-") in lists and not has_value
+                joined.append(word)
+            elif open_list and not joined[-1].startswith("-"):
+                joined[-1] += f",{word}"
+            else:
+                joined.append(word)
+        return super().parse_args(ctx, joined)
+
+
+def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorator: give a click command one flag per setting; values arrive as keywords."""
+    parameters = getattr(command, "__click_params__", [])
+    command.__click_params__ = [  # type: ignore[attr-defined]
+        *parameters,
+        *reversed([_option(leaf) for leaf in leaves()]),
+    ]
+    return command
+
+
+def apply_flags(base: Recipe, flags: dict[str, Any]) -> Recipe:
+    """The recipe with the flags that were given put in place of its values.
+
+    Raises:
+        CftError: a value does not fit its field; the message names the field.
+    """
+    values = base.model_dump()
+    for leaf in leaves():
+        given = flags.get(leaf.parameter)
+        if given is None:
+            continue
+        node = values
+        for name in leaf.path[:-1]:
+            node = node[name]
+        if _is_list(leaf.field.annotation):
+            given = [part for part in given.replace(",", " ").split() if part]
+        node[leaf.path[-1]] = given
+    return validated(values, "command line")

@@ -1,0 +1,152 @@
+"""The settings tree: bounds, unknown keys, YAML, and the flags that grow from it."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from cft.cli import app
+from cft.cli.options import apply_flags, leaves
+from cft.cli.recipes import as_yaml, find_recipe, shipped_recipes
+from cft.errors import CftError
+from cft.recipe import Recipe, Settings, flattened, load_recipe, validated
+
+
+def test_defaults_are_those_of_the_original_training():
+    recipe = Recipe()
+    lora = recipe.model.lora
+    assert (lora.r, lora.alpha, lora.dropout, lora.init) == (8, 32, 0.1, "gaussian")
+    assert lora.target_modules == ["q_proj", "v_proj"]
+    first, second = recipe.stage1, recipe.stage2
+    assert (first.learning_rate, first.max_steps, first.warmup_steps) == (5e-5, 1000, 100)
+    assert (second.learning_rate, second.max_steps, second.warmup_steps) == (2e-5, 500, 50)
+    for stage in (first, second):
+        assert (stage.temperature, stage.weight_decay, stage.seed) == (0.05, 1e-4, 7)
+        assert stage.lr_scheduler_type == "cosine"
+    assert recipe.model.max_length == 150
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"stage1": {"learning_rat": 1e-3}}, "stage1.learning_rat"),
+        ({"stage1": {"temperature": 0}}, "stage1.temperature"),
+        ({"model": {"lora": {"dropout": 1.5}}}, "model.lora.dropout"),
+        ({"data": {"strategies": ["A", "Z"]}}, "data.strategies.1"),
+        ({"stage2": {"warmup_steps": 10, "max_steps": 5}}, "warmup_steps (10) exceeds"),
+    ],
+)
+def test_bad_values_name_their_field(values, named):
+    with pytest.raises(CftError) as caught:
+        validated(values, "mine.yaml")
+    message = str(caught.value)
+    assert message.startswith("mine.yaml: ")
+    assert named in message
+    assert "\n" not in message
+
+
+def test_every_field_has_a_description_and_a_default():
+    def check(node: type[Settings]) -> None:
+        for name, field in node.model_fields.items():
+            assert field.description, f"{node.__name__}.{name} has no description"
+            # Defaults from a factory are missing in the form of the Prefect UI.
+            assert not field.is_required()
+            assert field.default_factory is None
+            if isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
+                check(field.annotation)
+
+    check(Recipe)
+
+
+def test_yaml_round_trip_is_exact(tmp_path: Path):
+    recipe = find_recipe("pilot")
+    path = tmp_path / "mine.yaml"
+    path.write_text(as_yaml(recipe), encoding="utf-8")
+    assert load_recipe(path) == recipe
+
+
+@pytest.mark.parametrize("name", ["pilot", "sarvam"])
+def test_shipped_recipes_load_and_keep_the_standard_adapter(name):
+    recipe = find_recipe(name)
+    assert recipe.name == name == shipped_recipes()[name].stem
+    assert recipe.model.lora == Recipe().model.lora
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [("- a\n- b\n", "mapping"), ("a: [1\n", "not valid YAML"), ("nme: x\n", "nme")],
+)
+def test_bad_recipe_files_are_named(tmp_path: Path, content, says):
+    path = tmp_path / "bad.yaml"
+    path.write_text(content)
+    with pytest.raises(CftError, match=says) as caught:
+        load_recipe(path)
+    assert str(path) in str(caught.value)
+
+
+def test_missing_recipe_names_those_that_exist():
+    with pytest.raises(CftError, match=r"pilot.*sarvam"):
+        find_recipe("nonesuch")
+
+
+def test_flags_are_unique_and_cover_every_leaf():
+    flags = [leaf.flag for leaf in leaves()]
+    assert len(set(flags)) == len(flags)
+    assert {".".join(leaf.path) for leaf in leaves()} == set(flattened(Recipe()))
+
+
+def test_flattened_holds_plain_leaves():
+    flat = flattened(Recipe())
+    assert flat["model.lora.r"] == 8
+    assert flat["stage2.learning_rate"] == 2e-5
+    assert not any(isinstance(value, Settings) for value in flat.values())
+
+
+def test_flags_change_the_recipe():
+    base = Recipe()
+    changed = apply_flags(
+        base, {"data__num_rows": "2000", "data__strategies": "A,C", "model__lora__r": "16"}
+    )
+    assert (changed.data.num_rows, changed.data.strategies) == (2000, ["A", "C"])
+    assert changed.model.lora.r == 16
+    assert base.model.lora.r == 8
+    with pytest.raises(CftError, match=r"command line: data\.num_rows.*'many'"):
+        apply_flags(base, {"data__num_rows": "many"})
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        ["--num-rows", "12", "--strategies", "A", "C"],
+        ["--num_rows", "12", "--strategies", "A,C"],
+        ["--num_rows=12", "--strategies=A,C"],
+    ],
+)
+def test_both_spellings_and_list_styles_reach_the_recipe(monkeypatch, spelling):
+    import deployments.cli
+
+    seen = []
+    monkeypatch.setattr(deployments.cli, "run_two_stage", seen.append)
+    result = CliRunner().invoke(app, ["pilot", *spelling, "--triplet_types", "cross_lingual"])
+    assert result.exit_code == 0, result.output
+    (recipe,) = seen
+    assert recipe.data.num_rows == 12
+    assert recipe.data.strategies == ["A", "C"]
+    assert recipe.data.triplet_types == "cross_lingual"
+
+
+def test_help_teaches():
+    result = CliRunner().invoke(app, ["--help"])
+    assert "cft pilot" in result.output
+    assert "CFT_HOME" in result.output
+    pilot = CliRunner().invoke(app, ["pilot", "--help"])
+    for flag in ("--itihasa", "--vbt", "--num-rows", "--backbone", "--stage1-learning-rate"):
+        assert flag in pilot.output
+
+
+def test_recipe_verb_prints_yaml_and_schema():
+    printed = CliRunner().invoke(app, ["recipe", "sarvam"])
+    assert yaml.safe_load(printed.output)["stage1"]["learning_rate"] == 5e-5
+    schema = CliRunner().invoke(app, ["recipe", "--schema"])
+    assert '"LoraRecipe"' in schema.output
