@@ -1,0 +1,51 @@
+"""What Prefect and MLflow must find in the environment before they are imported.
+
+Both read their settings once, on import. Whoever starts a flow calls :func:`prepare_environment`
+first; a variable that the user has set always wins.
+"""
+
+import os
+
+from cft.home import HOME_VARIABLE, TRACKING_VARIABLE, Home
+
+
+def environment_of(home: Home) -> dict[str, str]:
+    """The variables that a flow run on this machine wants, without looking at the present ones."""
+    return {
+        HOME_VARIABLE: str(home.path),
+        "PREFECT_HOME": str(home.prefect),
+        "PREFECT_LOCAL_STORAGE_PATH": str(home.prefect / "results"),
+        # Without PREFECT_API_URL a temporary server is started; 20 s do not always suffice for it.
+        "PREFECT_SERVER_EPHEMERAL_ENABLED": "true",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "true",
+        # Of Prefect's own words only warnings; of the runs' words everything.
+        "PREFECT_LOGGING_LEVEL": "WARNING",
+        "PREFECT_LOGGING_LOGGERS_PREFECT_FLOW_RUNS_LEVEL": "INFO",
+        "PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL": "INFO",
+        "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS": "flows.console.OneLineConsole",
+        TRACKING_VARIABLE: home.local_tracking_uri,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        # The defaults (120 s, seven retries) would hold a run for minutes when a server is down.
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+        "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+        "MLFLOW_LOGGING_LEVEL": "WARNING",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "GIT_PYTHON_REFRESH": "quiet",
+    }
+
+
+def prepare_environment(home: Home) -> None:
+    """Set every variable of :func:`environment_of` that the user has not set.
+
+    Must run before the first ``import prefect``. ``PREFECT_API_URL`` is never touched: with it
+    the flow talks to the user's own server.
+    """
+    for name, value in environment_of(home).items():
+        os.environ.setdefault(name, value)
+    home.prefect.mkdir(parents=True, exist_ok=True)
+    home.mlflow_database.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,64 @@
+"""What a machine runs, and what is known of it: plain data that survives the watcher."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Job:
+    """One command that reads and writes one run directory."""
+
+    run: Path
+    command: list[str]
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Handle:
+    """Where a started job is found again: enough for another process to poll or stop it."""
+
+    machine: str
+    run: str
+    pid: int  # of the supervisor
+    start: str  # when that process began, so that a reused pid is not taken for it
+    token: str  # in the environment of every process of the job
+    attached: bool = False  # the job was running already
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class JobState:
+    """What :meth:`Machine.poll` saw."""
+
+    state: str  # "running", "finished", "failed" or "killed"
+    exit_code: int | None = None
+    signal: int | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether any process of the job is left."""
+        return self.state == "running"
+
+    def __str__(self) -> str:
+        if self.signal is not None:
+            return f"{self.state} by signal {self.signal}"
+        if self.exit_code is not None:
+            return f"{self.state} with exit code {self.exit_code}"
+        return self.state
+
+
+class Machine(Protocol):
+    """The verbs that every machine offers."""
+
+    def start(self, job: Job) -> Handle:
+        """Start the job, or attach when its run directory already has a living one."""
+
+    def poll(self, handle: Handle) -> JobState:
+        """What the job is doing now. Never blocks on the job."""
+
+    def stop(self, handle: Handle) -> JobState:
+        """TERM to all processes of the job, then KILL; returns when none is left."""
