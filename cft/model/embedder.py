@@ -1,0 +1,36 @@
+"""The trainable embedder: a backbone, perhaps with an adapter, under a text contract."""
+
+import torch
+from torch import nn
+
+from cft.model.attention import AttentionPlan
+from cft.model.packing import Packed
+from cft.model.pooling import pool
+from cft.model.text_contract import TextContract
+
+
+class Embedder(nn.Module):
+    """Maps packed texts to unit vectors.
+
+    Args:
+        backbone: a model without a language-model head that was loaded by
+            :func:`cft.model.backbone.load_backbone`, bare or wrapped by PEFT.
+        contract: which attention and which pooling.
+    """
+
+    def __init__(self, backbone: nn.Module, contract: TextContract) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.contract = contract
+
+    def forward(self, packed: Packed) -> torch.Tensor:
+        """Embeddings in the order of the texts, ``float32 [U, D]``, unit norm."""
+        plan = AttentionPlan(packed, causal=self.contract.attention == "causal")
+        hidden_1TD = self.backbone(
+            input_ids=packed.ids_T[None],
+            position_ids=packed.positions_T[None],
+            # With a cache, transformers would ignore the packing.
+            use_cache=False,
+            attention_plan=plan,
+        ).last_hidden_state
+        return pool(hidden_1TD[0], packed, self.contract.pooling)
