@@ -1,0 +1,62 @@
+"""The embedder as an MLflow model: code and an adapter, the backbone by reference.
+
+MLflow copies this file into the logged model and runs it when the model is loaded. The result is
+the same float32 vectors as :meth:`cft.model.encoder.Encoder.encode`. Pass ``params={"prompt":
+...}`` to put something else before the texts than the contract's own prompt.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import mlflow.pyfunc
+from mlflow.models import set_model
+
+from cft.errors import CftError
+
+
+class EmbedderModel(mlflow.pyfunc.PythonModel):
+    """Texts in, unit vectors out."""
+
+    def load_context(self, context: Any) -> None:
+        """Load the backbone from where the reference says, then the adapter from the artifact.
+
+        Raises:
+            CftError: the backbone is not there any more, or is not the one that was trained.
+        """
+        from cft.model.backbone import backbone_digest
+        from cft.model.encoder import Encoder
+
+        config = context.model_config
+        backbone = Path(config["backbone"])
+        if not backbone.is_dir():
+            raise CftError(
+                f"{backbone}: the backbone of this model is gone; put it back, or load with "
+                'model_config={"backbone": FOLDER}'
+            )
+        if (found := backbone_digest(backbone)) != config["backbone_digest"]:
+            raise CftError(
+                f"{backbone}: this backbone has digest {found}, the model was trained on "
+                f"{config['backbone_digest']}; give the folder of that backbone"
+            )
+        self.encoder = Encoder.load(
+            backbone, Path(context.artifacts["adapter"]), device=config.get("device", "auto")
+        )
+
+    # MLflow would take type hints for the signature, and they cannot hold the prompt.
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+        """Embed texts.
+
+        Args:
+            context: unused; what it holds was loaded already.
+            model_input: N texts, as a list or as a table of one column.
+            params: ``prompt``: put before each text; empty for the contract's own.
+
+        Returns:
+            float32 ``[N, D]``, each row of unit norm.
+        """
+        texts = model_input.iloc[:, 0] if hasattr(model_input, "iloc") else model_input
+        prompt = (params or {}).get("prompt") or None
+        return self.encoder.encode(list(texts), prompt=prompt, progress=False)
+
+
+set_model(EmbedderModel())
