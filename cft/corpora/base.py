@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-HELD_OUT_SPLITS = ("test", "dev")  # the first that is present is evaluated on; neither is trained on
+# The first that is present is evaluated on; none is trained on.
+HELD_OUT_SPLITS = ("test", "dev")
 
 
 @dataclass(frozen=True, slots=True)
