@@ -1,0 +1,69 @@
+"""Checkpoints that are whole or absent, and hold no code.
+
+``checkpoint-N`` is written beside and renamed, so a folder of that name is always complete. It
+holds the adapter (safetensors, JSON), the optimiser and schedule (tensors and numbers, read with
+``weights_only``) and the trainer's state (JSON).
+"""
+
+import logging
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from cft.files import PARTIAL, whole_folder
+from cft.model.embedder import Embedder
+from cft.model.lora import load_weights, write_adapter
+from cft.tracking.run_directory import RunDirectory
+
+if TYPE_CHECKING:
+    from cft.training.trainer import ContrastiveTrainer
+
+logger = logging.getLogger("cft.training")
+
+KEPT = 2  # newest checkpoints that stay; one would do unless its disk block is bad
+_NAME = re.compile(r"checkpoint-(\d+)")
+
+
+def checkpoints(run: RunDirectory) -> list[Path]:
+    """The complete checkpoints of a run, oldest first."""
+    if not run.checkpoints.is_dir():
+        return []
+    found = [(_NAME.fullmatch(path.name), path) for path in run.checkpoints.iterdir()]
+    return [path for _, path in sorted((int(name[1]), path) for name, path in found if name)]
+
+
+def newest_checkpoint(run: RunDirectory) -> Path | None:
+    """The newest complete checkpoint, or None."""
+    return (checkpoints(run) or [None])[-1]
+
+
+def save_checkpoint(trainer: "ContrastiveTrainer", run: RunDirectory) -> None:
+    """Write ``checkpoint-<step>`` and remove all but the newest few. Only rank 0 calls it."""
+    target = run.checkpoints / f"checkpoint-{trainer.state.global_step}"
+    with whole_folder(target) as folder:
+        embedder = trainer.embedder
+        write_adapter(embedder.backbone, folder, embedder.contract)  # type: ignore[arg-type]
+        # The names that transformers looks for when it resumes.
+        torch.save(trainer.optimizer.state_dict(), folder / "optimizer.pt")
+        torch.save(trainer.lr_scheduler.state_dict(), folder / "scheduler.pt")
+        trainer.state.save_to_json(str(folder / "trainer_state.json"))
+    for old in checkpoints(run)[:-KEPT]:
+        # Renamed first: a removal that is interrupted must not leave half a checkpoint.
+        gone = old.with_name(f".{old.name}.removed{PARTIAL}")
+        old.replace(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
+
+def load_checkpoint_adapter(embedder: Embedder, folder: Path | str) -> None:
+    """Put the adapter weights of a checkpoint into the model."""
+    load_weights(embedder.backbone, Path(folder))  # type: ignore[arg-type]
+
+
+def remove_partials(run: RunDirectory) -> None:
+    """Remove what a killed process left half-written. Only for the job that owns the run."""
+    if run.checkpoints.is_dir():
+        for path in run.checkpoints.glob(f".*{PARTIAL}"):
+            shutil.rmtree(path, ignore_errors=True)
