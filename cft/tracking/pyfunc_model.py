@@ -14,8 +14,12 @@ from mlflow.models import set_model
 from cft.errors import CftError
 
 
-class EmbedderModel(mlflow.pyfunc.PythonModel):
-    """Texts in, unit vectors out."""
+class Embedding:
+    """Texts in, unit vectors out.
+
+    A base of its own: MLflow asks `predict` of its direct subclasses for type hints and takes
+    them for the signature, where they cannot hold the prompt.
+    """
 
     def load_context(self, context: Any) -> None:
         """Load the backbone from where the reference says, then the adapter from the artifact.
@@ -42,7 +46,6 @@ class EmbedderModel(mlflow.pyfunc.PythonModel):
             backbone, Path(context.artifacts["adapter"]), device=config.get("device", "auto")
         )
 
-    # MLflow would take type hints for the signature, and they cannot hold the prompt.
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
         """Embed texts.
 
@@ -57,6 +60,10 @@ class EmbedderModel(mlflow.pyfunc.PythonModel):
         texts = model_input.iloc[:, 0] if hasattr(model_input, "iloc") else model_input
         prompt = (params or {}).get("prompt") or None
         return self.encoder.encode(list(texts), prompt=prompt, progress=False)
+
+
+class EmbedderModel(Embedding, mlflow.pyfunc.PythonModel):
+    """The model that MLflow loads."""
 
 
 set_model(EmbedderModel())

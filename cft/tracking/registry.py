@@ -29,9 +29,7 @@ MODEL_CODE = Path(__file__).with_name("pyfunc_model.py")
 REQUIREMENTS = ("torch", "transformers", "peft", "safetensors", "numpy", "pydantic", "tqdm")
 
 
-def log_embedder(
-    run: TrackedRun, tracking_uri: str, *, adapter: Path, backbone: Path, backbone_digest: str
-) -> str:
+def log_embedder(run: TrackedRun, *, adapter: Path, backbone: Path, backbone_digest: str) -> str:
     """Log an adapter as a loadable model of ``run``; the backbone stays where it is.
 
     The project's own code travels along, so the model loads wherever its requirements are
@@ -40,9 +38,9 @@ def log_embedder(
     Returns:
         The model's URI, ``models:/m-…``.
     """
-    mlflow.set_tracking_uri(tracking_uri)
+    mlflow.set_tracking_uri(run.uri)
     with mlflow.start_run(run_id=run.id), warnings.catch_warnings():
-        # It would rather have type hints and an example, whose check loads the whole model.
+        # It would rather have an example, whose check loads the whole model.
         warnings.filterwarnings("ignore", category=UserWarning, module=r"mlflow\.")
         logged = mlflow.pyfunc.log_model(
             name="embedder",

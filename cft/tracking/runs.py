@@ -27,11 +27,16 @@ JOB_TAG = "cft.job"
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """One MLflow run and what may be written to it. Every call can be repeated."""
+    """One MLflow run and what may be written to it. Plain data; every call can be repeated."""
 
-    client: MlflowClient
+    uri: str
     id: str
     experiment_id: str
+
+    @property
+    def client(self) -> MlflowClient:
+        """A client of the run's server; MLflow keeps the connections."""
+        return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
 
     def params(self, values: Mapping[str, Any]) -> None:
         """Log settings; a value that the run has already, equal or not, stays as it is."""
@@ -80,25 +85,36 @@ class TrackedRun:
         self.client.log_inputs(self.id, [DatasetInput(dataset, [tag])])
 
 
+@dataclass(frozen=True)
 class Tracking:
-    """MLflow as this project uses it: one experiment, runs within runs.
+    """MLflow as this project uses it: one experiment, runs within runs. Plain data."""
 
-    Raises:
-        CftError: the tracking server cannot be reached.
-    """
+    uri: str
+    experiment_id: str
 
-    def __init__(self, home: Home, experiment: str) -> None:
-        self.uri = home.tracking_uri
+    @classmethod
+    def open(cls, home: Home, experiment: str) -> "Tracking":
+        """Reach the tracking server of ``home`` and make sure of the experiment.
+
+        Raises:
+            CftError: the tracking server cannot be reached.
+        """
+        uri = home.tracking_uri
         if home.tracks_locally:
             home.mlflow_database.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self.client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
-            self.experiment_id = _experiment(self.client, experiment, home)
+            client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+            return cls(uri, _experiment(client, experiment, home))
         except Exception as error:  # urllib3, requests, sqlalchemy and MLflow all have their own
             raise CftError(
-                f"MLflow at {self.uri}: {one_line(error)}; start it, or unset MLFLOW_TRACKING_URI "
+                f"MLflow at {uri}: {one_line(error)}; start it, or unset MLFLOW_TRACKING_URI "
                 "to track in CFT_HOME"
             ) from error
+
+    @property
+    def client(self) -> MlflowClient:
+        """A client of the tracking server and its registry."""
+        return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
 
     @contextlib.contextmanager
     def run(
@@ -116,7 +132,7 @@ class Tracking:
         The same ``job`` and ``role`` find the same run again: a retry continues it.
         """
         run_id = self._find(job, role) or self._create(name, role, job, parent)
-        run = TrackedRun(self.client, run_id, self.experiment_id)
+        run = TrackedRun(self.uri, run_id, self.experiment_id)
         status = RunStatus.to_string(RunStatus.FAILED)
         try:
             run.tags(tags or {})

@@ -251,9 +251,12 @@ class Supervisor:
             state = "killed"
         else:
             state = "failed" if returncode else "finished"
+        claimed = read_json(self.run / "status.json")
+        if "exit_code" in claimed:  # a launcher gives a code of its own
+            claimed["job_exit_code"] = claimed["exit_code"]
         write_json(
             self.run / "status.json",
-            read_json(self.run / "status.json")
+            claimed
             | {
                 "state": state,
                 "pid": pid,

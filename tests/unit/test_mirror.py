@@ -19,7 +19,7 @@ from cft.tracking.runs import Tracking
 def tracking(tmp_path_factory: pytest.TempPathFactory) -> Tracking:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        return Tracking(Home(tmp_path_factory.mktemp("home")), "mirror")
+        return Tracking.open(Home(tmp_path_factory.mktemp("home")), "mirror")
 
 
 @pytest.fixture

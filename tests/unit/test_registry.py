@@ -21,7 +21,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 @pytest.fixture
 def tracking(home: Home, monkeypatch: pytest.MonkeyPatch) -> Tracking:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return Tracking(home, "registry")
+    return Tracking.open(home, "registry")
 
 
 def status(tracking: Tracking, run_id: str) -> str:
@@ -111,7 +111,7 @@ def test_an_unreachable_server_is_one_line(home: Home, monkeypatch: pytest.Monke
     with pytest.raises(
         CftError, match=r"^MLflow at http://127\.0\.0\.1:9: .*unset MLFLOW"
     ) as error:
-        Tracking(home, "registry")
+        Tracking.open(home, "registry")
     assert "\n" not in str(error.value)
 
 
@@ -120,7 +120,7 @@ def logged(tracking: Tracking, run, tmp_path: Path) -> str:
     adapter.mkdir()
     (adapter / "adapter_config.json").write_text("{}", encoding="utf-8")
     return registry.log_embedder(
-        run, tracking.uri, adapter=adapter, backbone=tmp_path / "base", backbone_digest="d" * 16
+        run, adapter=adapter, backbone=tmp_path / "base", backbone_digest="d" * 16
     )
 
 

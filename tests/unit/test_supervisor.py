@@ -68,6 +68,7 @@ def test_the_exit_code_is_recorded_over_what_the_job_itself_claimed(begin, tmp_p
     assert begin(tmp_path, sys.executable, "-c", code).wait(10) == 7
     status = status_of(tmp_path)
     assert (status["state"], status["exit_code"], status["figures"]) == ("failed", 7, 1)
+    assert status["job_exit_code"] == 0, "what the job said is kept beside"
 
 
 def test_a_killed_command_takes_its_orphans_along(begin, tmp_path: Path) -> None:
