@@ -11,7 +11,11 @@ Better = Literal["higher", "lower"] | None
 CUTOFFS = (1, 3, 5)  # the k of recall@k
 MAIN_METRIC = "mean/mrr"
 
-_DIRECTIONS = {"sa_en": "Sanskrit → English", "en_sa": "English → Sanskrit", "mean": "Both ways"}
+_DIRECTIONS = {
+    "sa_en": "Sanskrit → English",
+    "en_sa": "English → Sanskrit",
+    "mean": "Cross-lingual",
+}
 _LABELS: dict[str, tuple[str, Better]] = {
     **{
         f"{direction}/{metric}": (f"{title} {label}", "higher")

@@ -142,6 +142,8 @@ def similarity_histograms(models: Mapping[str, Similarities], path: Path) -> Pat
             ):
                 if not len(cosines):
                     continue
+                # Rounding takes the cosine of equal vectors past one and out of the last bin.
+                cosines = np.clip(cosines, -1.0, 1.0)
                 share = np.full(len(cosines), 100.0 / len(cosines))
                 axes.hist(cosines, bins, weights=share, color=colour, alpha=0.45, label=label)
                 axes.hist(

@@ -47,7 +47,8 @@ def run_report(
         lines += [verdict(evaluations), ""]
     lines += [comparison_table(evaluations)]
     lines += [
-        "Values with 95% bootstrap intervals; arrows point to better, best values are bold, "
+        "Values with 95% bootstrap intervals; cross-lingual is the mean of both directions; "
+        "arrows say whether higher or lower is better, best values are bold, "
         f"and – means not measured.{_items(first)}",
         "",
         "## The run",
@@ -72,4 +73,4 @@ def _items(evaluation: Evaluation | None) -> str:
     }
     parts = [f"{evaluation.counts.get(key, 0)} {label}" for key, label in names.items()]
     name = f" on {evaluation.evalset}" if evaluation.evalset else ""
-    return f" Measured{name}: {', '.join(parts[:-1])}, {parts[-1]}."
+    return f" Measured{name}: {', '.join(parts[:-1])} and {parts[-1]}."

@@ -2,10 +2,11 @@
 
 import logging
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
-from cft.corpora.evalset import EvalSet
+from cft.corpora.evalset import EvalPair, EvalSet, EvalSts, EvalTriplet
 from cft.errors import CftError
 from cft.evaluation.encoding import EncodedTexts, SupportsEncode, encode_distinct, prompts_of
 from cft.evaluation.figures import Evaluation, Figure
@@ -56,49 +57,21 @@ def evaluate(
     document_prompt = own_document_prompt if document_prompt is None else document_prompt
     documents = encoded(document_prompt)
     queries = documents if query_prompt == document_prompt else encoded(query_prompt)
-    items: dict[str, np.ndarray] = {
-        "texts/id": documents.ids_N,
-        "texts/vector": documents.vector_ND,
-    }
+    items = (
+        {"texts/id": documents.ids_N, "texts/vector": documents.vector_ND}
+        | _pair_items(evalset.pairs, queries, documents)
+        | _sts_items(evalset.sts, queries)
+        | _triplet_items(evalset.triplets, queries, documents)
+    )
     similarities = None
     if evalset.pairs:
-        sanskrit = [pair.sanskrit for pair in evalset.pairs]
-        english = [pair.english for pair in evalset.pairs]
-        sanskrit_id_P, english_id_P = text_ids(sanskrit), text_ids(english)
-        query_PD, document_PD = queries.rows(sanskrit), documents.rows(english)
-        items |= {
-            "pairs/sanskrit_id": sanskrit_id_P,
-            "pairs/english_id": english_id_P,
-            "pairs/cosine": row_cosines(query_PD, document_PD),
-            "sa_en/rank": paired_ranks(query_PD, document_PD, sanskrit_id_P, english_id_P),
-            "en_sa/rank": paired_ranks(
-                queries.rows(english), documents.rows(sanskrit), english_id_P, sanskrit_id_P
-            ),
-        }
         similarities = cross_lingual_similarities(
-            query_PD, document_PD, sanskrit_id_P, english_id_P, recipe.seed
+            queries.rows([pair.sanskrit for pair in evalset.pairs]),
+            documents.rows([pair.english for pair in evalset.pairs]),
+            items["pairs/sanskrit_id"],
+            items["pairs/english_id"],
+            recipe.seed,
         )
-    if evalset.sts:
-        a, b = [pair.a for pair in evalset.sts], [pair.b for pair in evalset.sts]
-        items |= {
-            "sts/a_id": text_ids(a),
-            "sts/b_id": text_ids(b),
-            "sts/score": np.array([pair.score for pair in evalset.sts], dtype=np.float64),
-            "sts/cosine": row_cosines(queries.rows(a), queries.rows(b)),
-        }
-    if evalset.triplets:
-        anchor = [one.anchor for one in evalset.triplets]
-        positive = [one.positive for one in evalset.triplets]
-        negative = [one.negative for one in evalset.triplets]
-        anchor_TD = queries.rows(anchor)
-        items |= {
-            "triplet/anchor_id": text_ids(anchor),
-            "triplet/positive_id": text_ids(positive),
-            "triplet/negative_id": text_ids(negative),
-            "triplet/positive": row_cosines(anchor_TD, documents.rows(positive)),
-            "triplet/negative": row_cosines(anchor_TD, documents.rows(negative)),
-            "triplet/category": np.array([one.category for one in evalset.triplets], dtype=np.str_),
-        }
     counts = {
         "pairs": len(evalset.pairs),
         "sts": len(evalset.sts),
@@ -123,6 +96,57 @@ def evaluate(
         seconds=round(seconds, 3),
     )
     return EvaluationResult(evaluation, items, similarities)
+
+
+def _pair_items(
+    pairs: Sequence[EvalPair], queries: EncodedTexts, documents: EncodedTexts
+) -> dict[str, np.ndarray]:
+    if not pairs:
+        return {}
+    sanskrit = [pair.sanskrit for pair in pairs]
+    english = [pair.english for pair in pairs]
+    sanskrit_id_P, english_id_P = text_ids(sanskrit), text_ids(english)
+    query_PD, document_PD = queries.rows(sanskrit), documents.rows(english)
+    return {
+        "pairs/sanskrit_id": sanskrit_id_P,
+        "pairs/english_id": english_id_P,
+        "pairs/cosine": row_cosines(query_PD, document_PD),
+        "sa_en/rank": paired_ranks(query_PD, document_PD, sanskrit_id_P, english_id_P),
+        "en_sa/rank": paired_ranks(
+            queries.rows(english), documents.rows(sanskrit), english_id_P, sanskrit_id_P
+        ),
+    }
+
+
+def _sts_items(sts: Sequence[EvalSts], queries: EncodedTexts) -> dict[str, np.ndarray]:
+    if not sts:
+        return {}
+    a, b = [pair.a for pair in sts], [pair.b for pair in sts]
+    return {
+        "sts/a_id": text_ids(a),
+        "sts/b_id": text_ids(b),
+        "sts/score": np.array([pair.score for pair in sts], dtype=np.float64),
+        "sts/cosine": row_cosines(queries.rows(a), queries.rows(b)),
+    }
+
+
+def _triplet_items(
+    triplets: Sequence[EvalTriplet], queries: EncodedTexts, documents: EncodedTexts
+) -> dict[str, np.ndarray]:
+    if not triplets:
+        return {}
+    anchor = [one.anchor for one in triplets]
+    positive = [one.positive for one in triplets]
+    negative = [one.negative for one in triplets]
+    anchor_TD = queries.rows(anchor)
+    return {
+        "triplet/anchor_id": text_ids(anchor),
+        "triplet/positive_id": text_ids(positive),
+        "triplet/negative_id": text_ids(negative),
+        "triplet/positive": row_cosines(anchor_TD, documents.rows(positive)),
+        "triplet/negative": row_cosines(anchor_TD, documents.rows(negative)),
+        "triplet/category": np.array([one.category for one in triplets], dtype=np.str_),
+    }
 
 
 def figures_of(

@@ -124,11 +124,7 @@ def verdict(evaluations: Mapping[str, Evaluation]) -> str:
     sentences = []
     for place, (column, one) in enumerate(others):
         figure = one.figures[metric]
-        subject = f"{label} {_verb(start, figure)}" if place == 0 else f"For {column} it"
-        if place == 0:
-            sentence = f"{subject} from {start} ({base}) to {figure} ({column})"
-        else:
-            sentence = f"{subject} {_verb(start, figure)} to {figure}"
+        sentence = _moved(label, base, start, column, figure, opens=place == 0)
         if start.value > 0:
             sentence += f", {_times(figure.value / start.value)} {base}'s"
         overlap = "overlap" if figure.overlaps(start) else "do not overlap"
@@ -136,10 +132,13 @@ def verdict(evaluations: Mapping[str, Evaluation]) -> str:
     return " ".join(sentences)
 
 
-def _verb(start: Figure, end: Figure) -> str:
+def _moved(label: str, base: str, start: Figure, column: str, end: Figure, opens: bool) -> str:
     if round(start.value, 3) == round(end.value, 3):
-        return "stayed"
-    return "rose" if end.value > start.value else "fell"
+        here = f"{label} stayed: {start} ({base}) and" if opens else "It stayed at"
+        return f"{here} {end} ({column})"
+    verb = "rose" if end.value > start.value else "fell"
+    here = f"{label} {verb} from {start} ({base})" if opens else f"From {base} it {verb}"
+    return f"{here} to {end} ({column})"
 
 
 def _times(ratio: float) -> str:
