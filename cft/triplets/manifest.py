@@ -1,0 +1,123 @@
+"""The manifest of a dataset: what it is made of, what was left out and how much remained."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cft.corpora.base import ParallelCorpus, VerseCorpus
+from cft.corpora.evalset import EvalSet
+from cft.errors import CftError
+from cft.files import write_json
+from cft.recipe import DataRecipe
+from cft.triplets.base import Triplets
+from cft.triplets.itihasa import chapters_known
+from cft.triplets.splits import EpicSplit, VerseSplit
+
+MANIFEST_FILE = "manifest.json"
+FORMAT = 1
+
+
+def dataset_manifest(
+    recipe: DataRecipe,
+    epic: ParallelCorpus,
+    verses: VerseCorpus,
+    epic_split: EpicSplit,
+    verse_split: VerseSplit,
+    stages: Mapping[str, Triplets],
+    evalset: EvalSet,
+) -> dict[str, Any]:
+    """Everything that decides or describes the prepared data, JSON-able.
+
+    The paths of the sources are not part of it, their digests are: the same data in another
+    folder has the same manifest.
+    """
+    known = chapters_known(epic_split.train)
+    return {
+        "format": FORMAT,
+        "settings": recipe.model_dump(mode="json", exclude={"itihasa", "vbt"}),
+        "epic": {
+            "name": epic.name,
+            "source": epic.source,
+            "rows": {name: len(rows) for name, rows in epic.splits.items()},
+            "dropped": epic.dropped | epic_split.dropped,
+            "chapters": len({pair.chapter for pair in epic_split.train}) if known else None,
+            "neighbour_rule": "the next verse of the same chapter; negatives from other chapters"
+            if known
+            else "the next row, as chapters are not known; negatives by distance alone",
+            "held_out_rule": epic_split.rule,
+            "train_rows": len(epic_split.train),
+            "held_out_rows": len(epic_split.held_out),
+        },
+        "verses": {
+            "name": verses.name,
+            "source": verses.source,
+            "rows": len(verses.verses),
+            "dropped": verses.dropped,
+            "held_out_rule": verse_split.rule,
+            **verse_split.counts,
+        },
+        **{
+            stage: {
+                "rows": len(triplets),
+                "kinds": triplets.kinds(),
+                "distinct_texts": len(triplets.texts()),
+                "hard_negatives": triplets.num_negatives,
+            }
+            for stage, triplets in stages.items()
+        },
+        "evaluation": {
+            "name": evalset.name,
+            "pairs": len(evalset.pairs),
+            "sts": len(evalset.sts),
+            "triplets": len(evalset.triplets),
+            "sources": evalset.sources,
+        },
+    }
+
+
+def token_lengths(lengths_U: np.ndarray, max_length: int) -> dict[str, Any]:
+    """Summary and histogram of the token lengths of distinct texts.
+
+    Bin n counts the lengths from ``edges[n]`` up to, not including, ``edges[n + 1]``. A text of
+    ``max_length`` tokens has most likely lost its end.
+    """
+    if not len(lengths_U):
+        return {"texts": 0}
+    width = max(1, -(-max_length // 30))
+    edges = np.arange(0, max_length + width + 1, width)
+    counts, _ = np.histogram(lengths_U, bins=edges)
+    return {
+        "texts": len(lengths_U),
+        "tokens": int(lengths_U.sum()),
+        "min": int(lengths_U.min()),
+        "mean": round(float(lengths_U.mean()), 2),
+        "p50": int(np.percentile(lengths_U, 50)),
+        "p95": int(np.percentile(lengths_U, 95)),
+        "p99": int(np.percentile(lengths_U, 99)),
+        "max": int(lengths_U.max()),
+        "at_max_length": int((lengths_U >= max_length).sum()),
+        "histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
+    }
+
+
+def save_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Write ``manifest.json`` into ``folder``, atomically."""
+    write_json(folder / MANIFEST_FILE, dict(manifest))
+
+
+def load_manifest(folder: Path) -> dict[str, Any]:
+    """Read ``manifest.json`` from ``folder``.
+
+    Raises:
+        CftError: the file is missing or not JSON.
+    """
+    path = Path(folder) / MANIFEST_FILE
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CftError(f"{path}: no such manifest; prepare the data first") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CftError(f"{path}: not valid JSON ({error}); prepare the data again") from None
