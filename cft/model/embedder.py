@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from cft.model.attention import AttentionPlan
+from cft.model.attention import NAME, AttentionPlan
 from cft.model.packing import Packed
 from cft.model.pooling import pool
 from cft.model.text_contract import TextContract
@@ -25,6 +25,9 @@ class Embedder(nn.Module):
 
     def forward(self, packed: Packed) -> torch.Tensor:
         """Embeddings in the order of the texts, ``float32 [U, D]``, unit norm."""
+        if self.backbone.config._attn_implementation != NAME:
+            # Another attention would not know the borders, and bidirectional would stay causal.
+            raise ValueError(f"the backbone's attention must be {NAME!r}; use load_backbone")
         plan = AttentionPlan(packed, causal=self.contract.attention == "causal")
         hidden_1TD = self.backbone(
             input_ids=packed.ids_T[None],

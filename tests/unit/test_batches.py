@@ -1,0 +1,79 @@
+"""The rows of a step depend on seed and step alone, and every text of a batch is packed once."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cft.errors import CftError
+from cft.training.batches import BatchLoader, collate, rows_of_step, share_of
+from tests.tiny import MemoryStore
+
+
+@settings(max_examples=50, deadline=None)
+@given(rows=st.integers(1, 50), batch=st.integers(1, 60), seed=st.integers(0, 5))
+def test_steps_are_the_epochs_laid_end_to_end(rows, batch, seed):
+    steps = 7
+    stream = np.concatenate([rows_of_step(seed, step, rows, batch) for step in range(steps)])
+    assert len(stream) == steps * batch
+    for start in range(0, len(stream) - rows + 1, rows):
+        assert sorted(stream[start : start + rows]) == list(range(rows))
+    np.testing.assert_array_equal(rows_of_step(seed, steps - 1, rows, batch), stream[-batch:])
+
+
+def test_epochs_and_seeds_differ():
+    first, second = (rows_of_step(1, step, 100, 100) for step in (0, 1))
+    assert not np.array_equal(first, second)
+    assert not np.array_equal(first, rows_of_step(2, 0, 100, 100))
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 4])
+def test_shares_are_the_global_batch(world):
+    rows_G = rows_of_step(0, 3, 41, 10)
+    shares = [share_of(rows_G, rank, world) for rank in range(world)]
+    np.testing.assert_array_equal(np.concatenate(shares), rows_G)
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+@pytest.mark.parametrize("ways", [0, 1, 3])
+def test_batch_points_at_the_right_tokens(ways):
+    store = MemoryStore(rows=30, texts=9, ways=ways)
+    rows_B = rows_of_step(0, 0, 30, 12)
+    batch = collate(store, rows_B, step=5)
+    ids = np.unique(store.columns[rows_B])
+    assert batch.packed.texts == len(ids) < 12 * (2 + ways) or ways == 0
+    starts = batch.packed.borders.tolist()
+    columns = torch.cat([batch.anchor_B[:, None], batch.positive_B[:, None], batch.negative_BK], 1)
+    for row, places in zip(rows_B, columns.tolist(), strict=True):
+        for id, place in zip(store.columns[row], places, strict=True):
+            tokens = batch.packed.ids_T[starts[place] : starts[place + 1]]
+            np.testing.assert_array_equal(tokens, store.tokens(id))
+    np.testing.assert_array_equal(batch.anchor_ids_B, store.columns[rows_B, 0])
+    np.testing.assert_array_equal(batch.positive_ids_B, store.columns[rows_B, 1])
+    np.testing.assert_array_equal(batch.negative_ids_BK, store.columns[rows_B, 2:])
+    for id, known in zip(batch.anchor_ids_B, batch.known_positive_ids_BP, strict=True):
+        expected = {p for a, p in store.columns[:, :2].tolist() if a == int(id)}
+        assert set(known.tolist()) == expected
+
+
+def test_loader_starts_anywhere_and_gives_the_same_batches():
+    whole = [one["batch"] for one in BatchLoader(MemoryStore(), 3, 9, 7, rank=1, world_size=2)]
+    later = BatchLoader(MemoryStore(), 3, 9, 7, rank=1, world_size=2)
+    later.first_step = 6
+    resumed = [one["batch"] for one in later]
+    assert [batch.step for batch in resumed] == [6, 7, 8]
+    for one, other in zip(whole[6:], resumed, strict=True):
+        assert torch.equal(one.packed.ids_T, other.packed.ids_T)
+        assert torch.equal(one.anchor_ids_B, other.anchor_ids_B)
+
+
+def test_loader_has_no_labels_and_full_batches_only():
+    for step in BatchLoader(MemoryStore(rows=7), 5, 20, 0, rank=0, world_size=1):
+        assert set(step) == {"batch"}
+        assert step["batch"].triplets == 5
+
+
+def test_less_data_than_a_batch_is_refused():
+    with pytest.raises(CftError, match=r"4 triplets on each of 2 processes, 8 in all, .* has 7"):
+        BatchLoader(MemoryStore(rows=7), 4, 20, 0, rank=0, world_size=2)
