@@ -1,0 +1,12 @@
+"""A small grammar of Sanskrit and the two corpora that it generates, with their English.
+
+The Sanskrit is grammatical and correctly inflected; its verses have no metre, and words stand in
+pause form, without sandhi between them (rāmaḥ vanam agacchat, final m written as m). Everything
+is deterministic by seed and needs no file.
+"""
+
+from .chapters import epic
+from .edition import GENERATOR_VERSION
+from .themes import verses
+
+__all__ = ["GENERATOR_VERSION", "epic", "verses"]
