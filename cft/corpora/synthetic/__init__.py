@@ -6,7 +6,7 @@ is deterministic by seed and needs no file.
 """
 
 from .chapters import epic
-from .edition import GENERATOR_VERSION
 from .themes import verses
+from .verse import GENERATOR_VERSION
 
 __all__ = ["GENERATOR_VERSION", "epic", "verses"]

@@ -4,11 +4,10 @@ from random import Random
 
 from cft.corpora.base import ParallelCorpus, VersePair
 
-from .edition import GENERATOR_VERSION
 from .narration import Narrator, draw_cast
 from .patterns import PATTERNS
 from .scenes import SCENES
-from .verse import Verse
+from .verse import GENERATOR_VERSION, Verse
 
 CHAPTERS = 224
 VERSES_PER_CHAPTER = (18, 30)

@@ -99,9 +99,7 @@ class Clause:
         before = self._before(rng)
         verb = self._verb(before)
         rest = self._rest(rng, bool(times), skip=before)
-        return front + " ".join(
-            part for part in (self.subject.english(), verb, rest) if part
-        )
+        return front + " ".join(part for part in (self.subject.english(), verb, rest) if part)
 
     def _verb(self, before: str = "") -> str:
         """The English verb phrase up to its particle; ``before`` stands before the verb."""

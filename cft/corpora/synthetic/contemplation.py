@@ -113,8 +113,7 @@ def express(rng: Random, meaning: Meaning, pattern: str, wording: int) -> Verse:
     second where there are two, so that two parities share few words.
     """
     chosen = {
-        slot: concept.variants[wording % len(concept.variants)]
-        for slot, concept in meaning.items()
+        slot: concept.variants[wording % len(concept.variants)] for slot, concept in meaning.items()
     }
     act, fruit_verb = _verb(chosen["act"]), _verb(chosen["fruit"].split(":")[0])
     agent = _phrase(rng, chosen["agent"])

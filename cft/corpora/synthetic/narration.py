@@ -3,6 +3,7 @@
 from collections.abc import Set
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import accumulate
 from random import Random
 
 from .clauses import Clause, Filled, Modifier, adverbial
@@ -16,7 +17,7 @@ from .lexicon import (
     noun,
     nouns_of,
 )
-from .phrases import NounPhrase, Phrase, Pronoun, Speaker, Word, make_phrase
+from .phrases import NounPhrase, Phrase, Word, make_phrase
 from .scenes import FAMILIES, Scene
 
 _NAME = frozenset({"name"})
@@ -90,6 +91,7 @@ class Narrator:
     def __init__(self, rng: Random, cast: Cast) -> None:
         self.rng = rng
         self.cast = cast
+        self._verbs: dict[frozenset[Noun], tuple[list[Verb], list[int]]] = {}
 
     def subject_for(self, verb: Verb) -> NounPhrase | None:
         """Somebody of the cast who does such things, most often a protagonist."""
@@ -142,14 +144,7 @@ class Narrator:
         """
         rng = self.rng
         if verb is None:
-            doers = subject.nouns if isinstance(subject, Pronoun | NounPhrase) else None
-            weights = _weights(self.cast.scene)
-            pool = [
-                (entry, weight)
-                for entry, weight in zip(VERBS, weights, strict=True)
-                if doers is None or all(doer.classes & entry.subjects for doer in doers)
-            ]
-            verb = rng.choices([entry for entry, _ in pool], [weight for _, weight in pool])[0]
+            verb = self.verb_for(frozenset() if subject is None else subject.nouns)
         if subject is None:
             subject = self.subject_for(verb)
         if subject is None:
@@ -157,7 +152,7 @@ class Narrator:
         used = set(subject.nouns | avoid)
         if subject.nouns & avoid:
             return None
-        filled = []
+        filled: list[Filled] = []
         for argument in verb.arguments:
             if argument.optional and rng.random() < 0.55:
                 continue
@@ -180,6 +175,19 @@ class Narrator:
             modifiers=self._modifiers(verb, tense, count, used, times, negated),
             negated=negated,
         )
+
+    def verb_for(self, doers: frozenset[Noun]) -> Verb:
+        """A verb that all of ``doers`` may be subject of, by the weights of the scene."""
+        if doers not in self._verbs:
+            fitting = [
+                (verb, weight)
+                for verb, weight in zip(VERBS, _weights(self.cast.scene), strict=True)
+                if all(doer.classes & verb.subjects for doer in doers)
+            ]
+            weights = [weight for _, weight in fitting]
+            self._verbs[doers] = [verb for verb, _ in fitting], list(accumulate(weights))
+        verbs, totals = self._verbs[doers]
+        return self.rng.choices(verbs, cum_weights=totals)[0]
 
     def _fill(self, argument: Argument, used: set[Noun]) -> NounPhrase | None:
         fitting = [entry for entry in self.cast.of(argument.classes) if entry not in used]

@@ -1,11 +1,12 @@
 """Sentence patterns: how one or two clauses make a verse."""
 
 from collections.abc import Callable
+from random import Random
 
 from .clauses import Clause
-from .lexicon import VERBS
+from .lexicon import VERBS, Noun
 from .narration import Narrator
-from .phrases import NounPhrase, Phrase, Pronoun, Speaker
+from .phrases import NounPhrase, Phrase, Pronoun, Speaker, Word
 from .verse import Verse, enclitic, flat, halves, particle, sentence
 
 _SAY = next(verb for verb in VERBS if verb.stem == "vada")
@@ -55,9 +56,7 @@ def sequence(narrator: Narrator, tense: str) -> Verse | None:
         )
     )
     constituents = two.sanskrit(rng)
-    second = (
-        enclitic(constituents, "ca") if link == "ca" else [particle(link), *flat(constituents)]
-    )
+    second = enclitic(constituents, "ca") if link == "ca" else [particle(link), *flat(constituents)]
     if link == "ca" and two.subject.sanskrit("nom")[0] != second[0] and rng.random() < 0.5:
         second = enclitic([two.subject.sanskrit("nom"), *_without_subject(two, rng)], "ca")
     english = one.english(rng, passive_rate=0) + rng.choice(openings)
@@ -131,9 +130,7 @@ def towards(narrator: Narrator, tense: str) -> Verse | None:
         return None
     link, opening = rng.choice((("tadA", "; then "), ("tataH", ", and then "), ("ca", ", and ")))
     constituents = two.sanskrit(rng)
-    second = (
-        enclitic(constituents, "ca") if link == "ca" else [particle(link), *flat(constituents)]
-    )
+    second = enclitic(constituents, "ca") if link == "ca" else [particle(link), *flat(constituents)]
     english = one.english(rng) + opening + two.english(rng, fronted=False)
     return Verse(tuple(flat(one.sanskrit(rng))), tuple(second), sentence(english), (one, two))
 
@@ -176,7 +173,7 @@ def speech(narrator: Narrator, tense: str) -> Verse | None:
     doers = frame.subject.nouns if person == 1 else hearer.nouns
     said = narrator.clause(
         "present",
-        _fitting_verb(narrator, doers),
+        narrator.verb_for(doers),
         speaker,
         frame.subject.nouns | hearer.nouns,
         modifiers=rng.choice((0, 1)),
@@ -222,7 +219,7 @@ def _two(narrator: Narrator, tense: str) -> tuple[Clause | None, Clause | None]:
     return (one, two) if two is None or two.verb is not one.verb else (one, None)
 
 
-def _other_nouns(clause: Clause) -> frozenset:
+def _other_nouns(clause: Clause) -> frozenset[Noun]:
     phrases: list[Phrase] = [filled.phrase for filled in clause.arguments]
     phrases += [modifier.phrase for modifier in clause.modifiers if modifier.phrase]
     return frozenset().union(*(phrase.nouns for phrase in phrases))
@@ -236,15 +233,6 @@ def _animate(phrase: NounPhrase) -> bool:
     return bool(phrase.noun.classes & {"person", "animal"})
 
 
-def _without_subject(clause: Clause, rng) -> list:
+def _without_subject(clause: Clause, rng: Random) -> list[list[Word]]:
     nominative = clause.subject.sanskrit("nom")
     return [words for words in clause.sanskrit(rng) if words != nominative]
-
-
-def _fitting_verb(narrator: Narrator, doers: frozenset):
-    weights = [
-        (1 + 4 * (verb.stem in narrator.cast.scene.verbs))
-        * all(doer.classes & verb.subjects for doer in doers)
-        for verb in VERBS
-    ]
-    return narrator.rng.choices(VERBS, weights)[0]

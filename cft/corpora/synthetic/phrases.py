@@ -8,7 +8,6 @@ from .english import article, plural, possessive
 from .lexicon import Adjective, Noun, adjectives_for
 from .lexicon.qualities import PERSONAL
 
-
 # Classes of nouns that occur in the singular only.
 _SINGULAR = frozenset({"name", "mass", "one", "hour", "single", "doctrine"})
 
@@ -71,12 +70,11 @@ class NounPhrase:
     def sanskrit(self, case: str) -> list[Word]:
         """Words in order: possessor, adjective, noun, then the coordinated noun and ca."""
         words = self.possessor.sanskrit("gen") if self.possessor else []
-        features = {"case": case, "number": self.number, "gender": self.noun.gender}
+        agreed = (case, self.number, self.noun.gender)
         if self.adjective:
             form = self.adjective.form(self.noun.gender, case, self.number)
-            words.append(Word(form, self.adjective.stem, "adjective", **features))
-        form = self.noun.form(case, self.number)
-        words.append(Word(form, self.noun.stem, "noun", **features))
+            words.append(Word(form, self.adjective.stem, "adjective", *agreed))
+        words.append(Word(self.noun.form(case, self.number), self.noun.stem, "noun", *agreed))
         if self.partner:
             words += [*self.partner.sanskrit(case), Word("ca", "ca", "indeclinable")]
         return words
@@ -90,7 +88,9 @@ class NounPhrase:
         if self.number == "du":
             head = f"two {head}"
         if self.possessor is None:
-            phrase = article(head) if self.determiner == "a" else f"{self.determiner} {head}".strip()
+            phrase = (
+                article(head) if self.determiner == "a" else f"{self.determiner} {head}".strip()
+            )
             phrase = f"the {head}" if all_of else phrase
         elif self.genitive_of:
             phrase = f"the {head} of {self.possessor.english()}"
@@ -139,7 +139,7 @@ class Pronoun:
 
 @dataclass(frozen=True)
 class Speaker:
-    """I, we, you: the subject of direct speech; ``spoken`` is False where the verb alone says it."""
+    """I, we, you: the subject of direct speech; not ``spoken`` where the verb alone says it."""
 
     person: int
     agreement: str
@@ -207,7 +207,7 @@ def _determiner(rng: Random, noun: Noun, number: str) -> str:
         return ""
     if number == "du":
         return rng.choice(("the", "the", ""))
-    if "one" in classes or "hour" in classes:
+    if classes & {"one", "hour", "doctrine"}:
         return "the"
     if "mass" in classes:
         return rng.choice(("the", ""))

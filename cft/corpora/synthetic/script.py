@@ -5,6 +5,8 @@ Hyman, "Linguistic Issues in Encoding Sanskrit", 2011), where a sound rule is an
 characters. Devanagari is only the last step.
 """
 
+from functools import cache
+
 from cft.errors import CftError
 
 # vowel -> (letter at the start of a syllable, sign after a consonant); short a has no sign.
@@ -39,6 +41,7 @@ VOWELS = frozenset(_VOWELS)
 CONSONANTS = frozenset(_CONSONANTS)
 
 
+@cache
 def to_devanagari(slp1: str) -> str:
     """Write an SLP1 text in Devanagari: conjuncts by virama, a final consonant with virama.
 

@@ -6,8 +6,7 @@ from random import Random
 from cft.corpora.base import GradedPair, VerseCorpus, VersePair
 
 from .contemplation import PATTERNS, Meaning, concepts, draw_meaning, express, gerund, score, vary
-from .edition import GENERATOR_VERSION
-from .verse import Verse
+from .verse import GENERATOR_VERSION, Verse
 
 # How each verse of a theme differs from the theme's first: from a paraphrase to a verse that
 # shares the theme alone.

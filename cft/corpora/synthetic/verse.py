@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from cft.text import normalise
 
 from .clauses import Clause
 from .phrases import Word
 from .script import to_devanagari
+
+# Changes whenever the same seed would yield other texts: manifests and caches carry it.
+GENERATOR_VERSION = "1"
 
 
 @dataclass(frozen=True)
@@ -24,11 +28,14 @@ class Verse:
         """All Sanskrit words in order."""
         return self.first + self.second
 
-    @property
+    @cached_property
     def sanskrit(self) -> str:
         """The verse in Devanagari, in its normal form."""
-        halves = (" ".join(word.form for word in half) for half in (self.first, self.second))
-        return normalise(to_devanagari("{}। {}॥".format(*halves)))
+        first, second = (
+            " ".join(to_devanagari(word.form) for word in half)
+            for half in (self.first, self.second)
+        )
+        return normalise(f"{first}। {second}॥")
 
 
 def particle(form: str) -> Word:

@@ -16,7 +16,8 @@ from . import actions, doctrine, people, qualities, things
 PLACE_PREPOSITIONS = ("in", "on", "at", "by")
 
 
-@dataclass(frozen=True)
+# Entries are compared by identity: the tables hold each once.
+@dataclass(frozen=True, eq=False)
 class Noun:
     """A noun or a proper name; ``glosses`` are interchangeable in English."""
 
@@ -35,7 +36,7 @@ class Noun:
         return next((word for word in PLACE_PREPOSITIONS if word in self.classes), "in")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Adjective:
     """An adjective; ``classes`` are the classes of nouns that it can qualify."""
 
@@ -81,7 +82,7 @@ class Argument:
     saha: bool  # the postposition saha follows
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Verb:
     """A thematic verb with its government."""
 
@@ -96,9 +97,7 @@ class Verb:
 
     def form(self, tense: str, person: int, number: str) -> str:
         """A finite form, SLP1."""
-        return conjugation.conjugate(
-            self.stem, self.preverbs, self.voice, tense, person, number
-        )
+        return conjugation.conjugate(self.stem, self.preverbs, self.voice, tense, person, number)
 
 
 @dataclass(frozen=True)
@@ -203,9 +202,7 @@ VERBS: tuple[Verb, ...] = tuple(
     for group in ("MOTION", "SPEECH", "CARE", "HARM", "STATES")
     for line in _lines(getattr(actions, group))
 )
-DOCTRINE_VERBS: tuple[Verb, ...] = tuple(
-    _verb(line, "DOCTRINE") for line in _lines(doctrine.VERBS)
-)
+DOCTRINE_VERBS: tuple[Verb, ...] = tuple(_verb(line, "DOCTRINE") for line in _lines(doctrine.VERBS))
 _BY_STEM = {noun.stem: noun for noun in NOUNS}
 
 
@@ -221,9 +218,7 @@ def _circumstance(line: str) -> Circumstance:
     return Circumstance(noun(stem), case, _glosses(glosses), group)
 
 
-CIRCUMSTANCES: tuple[Circumstance, ...] = tuple(
-    map(_circumstance, _lines(qualities.CIRCUMSTANCES))
-)
+CIRCUMSTANCES: tuple[Circumstance, ...] = tuple(map(_circumstance, _lines(qualities.CIRCUMSTANCES)))
 
 
 @cache

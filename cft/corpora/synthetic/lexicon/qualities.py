@@ -1,58 +1,63 @@
 """Adjectives and indeclinables.
 
 An adjective has a stem in -a, its English, and the classes of nouns that it can qualify; ``m:``
-marks a gloss for male persons only, ``!``
-excludes a class, ``-I`` marks those with a feminine in -ī, ``pron`` the pronominal sarva.
+marks a gloss for male persons only, ``!`` excludes a class, ``-I`` marks those with a feminine in
+-ī, ``pron`` the pronominal sarva. An indented line continues the one before.
 """
 
 ADJECTIVES = """
-sundara     beautiful|lovely|m:handsome     person settled pool pleasance ornament mayUra haMsa cloth mandira !danger -I
-vfdDa       old|aged             person herd predator !young !deity
-taruRa      young                person herd prey tree !bAla !bAlikA !yuvati !janaka !jananI -I !deity
-SUra        brave|valiant        warrior royal siMha
-DIra        steadfast            warrior royal holy
-prAjYa      wise                 royal learned holy kin driver
-mUrKa       foolish              young thief royal worker trader kapi vAnara
-duzwa       wicked               thief demon foe predator
-caRqa       fierce               demon predator roarer foe wind
-krudDa      angry                person predator mount sarpa
-hfzwa       glad|happy           person
-duHKita     sad|unhappy          person !deity
-SrAnta      weary|tired          person animal !deity
-kfSa        thin|lean            person animal !deity
-priya       dear|beloved         name kin young guest
-daridra     poor                 poor farmer worker singer kin
-DanAQya     rich|wealthy         royal trader guest
-capala      restless             young climber bird
-SAnta       calm|quiet           holy pool shore dwelling pleasance citta mAnasa
-kuSala      skilful              worker driver singer cook vehicle hunter sailor learned
-nirBaya     fearless             warrior name mount siMha
-prasidDa    famous               royal warrior singer poet learned settled mandira prAsAda text
-pUjya       venerable            holy deity teacher guest
-viSAla      large|vast           field wilds water land settled prAsAda saBA tree car boat vessel cloud
-dIrGa       long                 way stream weapon stick text story
-ucca        high|tall            height tree door banner
-gaBIra      deep                 water digging sound
-SItala      cool|cold            water drink wind guhA height
-uzRa        hot                  drink cooked ground
-maDura      sweet                food fruit drink sound song words
-Sveta       white                mount haMsa vfzaBa bloom cloth banner car conch
-kfzRa       black                mount kokila kAka sarpa Sunaka cloth cloud
-rakta       red                  bloom fruit cloth banner
-nIla        blue                 puzpa kamala maRi ratna water cloth
-harita      green                leaf tree plant limb fodder field
-nava        new                  wearable car boat kuwIra gfha song text lamp
-jIrRa       worn|shabby          cloth car boat dwelling
-puRya       holy|sacred          stream height prayer mandira ASrama yajYaSAlA rite tIra
-divya       divine|heavenly      weapon arrow cakra ornament car boon deity gIta Sabda
-tIkzRa      sharp                arrow asi KaqGa SUla cakra
-dfQa        strong|firm          span weapon door car boat
-SuBra       bright|radiant       celestial maRi ratna hAra aNgulIyaka suvarRa lamp cloth
-Gora        terrible|dreadful    predator araRya guhA vana Sabda pain weapon battle rAkzasa
-SUnya       empty                vessel dwelling settled way
-kzudra      small|little         SaSa Suka kapi matsya Sunaka vessel kuwIra gfha land lamp boat
-ekAgra      one-pointed          citta mAnasa
-sarva       all                  person animal thing pron
+sundara     beautiful|lovely|m:handsome  person settled pool pleasance ornament mayUra haMsa
+                                         cloth mandira !danger -I
+vfdDa       old|aged                     person herd predator !young !deity
+taruRa      young                        person herd prey tree !bAla !bAlikA !yuvati !janaka
+                                         !jananI -I !deity
+SUra        brave|valiant                warrior royal siMha
+DIra        steadfast                    warrior royal holy
+prAjYa      wise                         royal learned holy kin driver
+mUrKa       foolish                      young thief royal worker trader kapi vAnara
+duzwa       wicked                       thief demon foe predator
+caRqa       fierce                       demon predator roarer foe wind
+krudDa      angry                        person predator mount sarpa
+hfzwa       glad|happy                   person
+duHKita     sad|unhappy                  person !deity
+SrAnta      weary|tired                  person animal !deity
+kfSa        thin|lean                    person animal !deity
+priya       dear|beloved                 name kin young guest
+daridra     poor                         poor farmer worker singer kin
+DanAQya     rich|wealthy                 royal trader guest
+capala      restless                     young climber bird
+SAnta       calm|quiet                   holy pool shore dwelling pleasance citta mAnasa
+kuSala      skilful                      worker driver singer cook vehicle hunter sailor learned
+nirBaya     fearless                     warrior name mount siMha
+prasidDa    famous                       royal warrior singer poet learned settled mandira
+                                         prAsAda text
+pUjya       venerable                    holy deity teacher guest
+viSAla      large|vast                   field wilds water land settled prAsAda saBA tree car
+                                         boat vessel cloud
+dIrGa       long                         way stream weapon stick text story
+ucca        high|tall                    height tree door banner
+gaBIra      deep                         water digging sound
+SItala      cool|cold                    water drink wind guhA height
+uzRa        hot                          drink cooked ground
+maDura      sweet                        food fruit drink sound song words
+Sveta       white                        mount haMsa vfzaBa bloom cloth banner car conch
+kfzRa       black                        mount kokila kAka sarpa Sunaka cloth cloud
+rakta       red                          bloom fruit cloth banner
+nIla        blue                         puzpa kamala maRi ratna water cloth
+harita      green                        leaf tree plant limb fodder field
+nava        new                          wearable car boat kuwIra gfha song text lamp
+jIrRa       worn|shabby                  cloth car boat dwelling
+puRya       holy|sacred                  stream height prayer mandira ASrama yajYaSAlA rite tIra
+divya       divine|heavenly              weapon arrow cakra ornament car boon deity gIta Sabda
+tIkzRa      sharp                        arrow asi KaqGa SUla cakra
+dfQa        strong|firm                  span weapon door car boat
+SuBra       bright|radiant               celestial maRi ratna hAra aNgulIyaka suvarRa lamp cloth
+Gora        terrible|dreadful            predator araRya guhA vana Sabda pain weapon battle rAkzasa
+SUnya       empty                        vessel dwelling settled way
+kzudra      small|little                 SaSa Suka kapi matsya Sunaka vessel kuwIra gfha land
+                                         lamp boat
+ekAgra      one-pointed                  citta mAnasa
+sarva       all                          person animal thing pron
 """
 
 # stem, English, group, and the tense that it implies where it implies one
