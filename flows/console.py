@@ -1,4 +1,4 @@
-"""Prefect's console, without the traceback of an error that is meant for the user."""
+"""What a flow says on the console: progress and results, each error once."""
 
 import logging
 from copy import copy
@@ -21,3 +21,33 @@ class OneLineConsole(PrefectConsoleHandler):
             record.exc_info = record.exc_text = None
             record.msg, record.args = str(error), ()
         return super().format(record)
+
+
+class Terminal(logging.StreamHandler):
+    """For a person who started the flow in this terminal.
+
+    The engine's own words are left out: that a task began or ended shows by what it says, and an
+    exception reaches the caller, who prints it, once.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.startswith("prefect.") and (
+            record.exc_info
+            or record.getMessage().startswith(("Finished in state", "Beginning flow run"))
+        ):
+            return False
+        return bool(super().filter(record))
+
+
+def use_terminal() -> None:
+    """Let this process's log records go to a :class:`Terminal` instead of plain or Prefect's."""
+    root = logging.getLogger()
+    for handler in list(root.handlers):
+        if type(handler) in (logging.StreamHandler, OneLineConsole, PrefectConsoleHandler):
+            root.removeHandler(handler)
+    root.addHandler(Terminal())
+    logging.getLogger("cft").setLevel(logging.INFO)

@@ -11,7 +11,7 @@ class Job:
 
     run: Path
     command: list[str]
-    environment: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str | None] = field(default_factory=dict)  # None removes a variable
 
 
 @dataclass(frozen=True)

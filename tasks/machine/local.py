@@ -55,7 +55,11 @@ class LocalMachine:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,  # Ctrl-C and the end of the watcher's session pass it by
-                env=os.environ | job.environment,
+                env={
+                    name: value
+                    for name, value in {**os.environ, **job.environment}.items()
+                    if value is not None
+                },
             )
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:

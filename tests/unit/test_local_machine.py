@@ -36,9 +36,11 @@ def ended(machine, handle):
     return until(lambda: not machine.poll(handle).running) and machine.poll(handle)
 
 
-def test_a_job_runs_to_its_end(machine, tmp_path: Path) -> None:
-    code = "import os; print(os.environ['COLOUR'])"
-    handle = machine.start(Job(tmp_path, [sys.executable, "-c", code], {"COLOUR": "saffron"}))
+def test_a_job_runs_to_its_end(machine, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("SECRET", "tell nobody")
+    code = "import os; assert 'SECRET' not in os.environ; print(os.environ['COLOUR'])"
+    environment = {"COLOUR": "saffron", "SECRET": None}
+    handle = machine.start(Job(tmp_path, [sys.executable, "-c", code], environment))
     state = ended(machine, handle)
     assert (state.state, state.exit_code, str(state)) == (
         "finished",

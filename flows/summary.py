@@ -1,0 +1,78 @@
+"""What a finished two-stage run shows on the terminal."""
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from cft.evaluation.report import duration
+from cft.evaluation.result import load_result
+from cft.evaluation.table import rich_table, verdict
+from cft.home import Home
+from cft.recipe import Recipe
+
+
+def show(recipe: Recipe, result: dict[str, Any], console: Console | None = None) -> None:
+    """Print the table, the verdict, the steps, where the results lie and how to see them."""
+    # Piped into a file there is no width to keep to, and a table cut short says nothing.
+    console = console or Console(width=None if sys.stdout.isatty() else 120)
+    evaluations = {
+        name: load_result(Path(folder)).evaluation for name, folder in result["evaluations"].items()
+    }
+    console.print(rich_table(evaluations, title=f"Recipe {recipe.name}, held-out texts"))
+    for line in [verdict(evaluations), "", *lines_of(result, Home.from_environment())]:
+        # Long commands must stay in one piece for the clipboard.
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+def lines_of(result: dict[str, Any], home: Home) -> list[str]:
+    """Steps, places and commands of a run as lines of text."""
+    lines = ["Steps"]
+    for step in result["steps"]:
+        what = "reused" if step["reused"] else duration(step["seconds"])
+        lines.append(f"  {step['name']:<20} {what}")
+    lines.append(f"  {'in all':<20} {duration(result['seconds'])}")
+    lines += [
+        "",
+        f"Registered   {result['model']} version {result['version']} (alias candidate)",
+        f"Adapter      {result['adapters']['stage2']}",
+        f"Report       {result['report']}",
+        "",
+        "See this run",
+        *prefect_lines(result, home),
+        *mlflow_lines(result, home),
+    ]
+    return lines
+
+
+def prefect_lines(result: dict[str, Any], home: Home) -> list[str]:
+    """How to open the flow run in Prefect's UI."""
+    page = f"runs/flow-run/{result['flow_run_id']}"
+    if server := os.environ.get("PREFECT_API_URL"):
+        return [f"  {server.rstrip('/').removesuffix('/api')}/{page}"]
+    place = shlex.quote(os.environ.get("PREFECT_HOME") or str(home.prefect))
+    return [
+        f"  PREFECT_HOME={place} {_program('prefect')} server start",
+        f"  http://127.0.0.1:4200/{page}",
+    ]
+
+
+def mlflow_lines(result: dict[str, Any], home: Home) -> list[str]:
+    """How to open the run in MLflow's UI."""
+    page = f"#/experiments/{result['mlflow_experiment_id']}/runs/{result['mlflow_run_id']}"
+    uri = home.tracking_uri
+    if uri.startswith(("http://", "https://")):
+        return [f"  {uri.rstrip('/')}/{page}"]
+    command = f"{_program('mlflow')} ui --backend-store-uri {shlex.quote(uri)}"
+    return [f"  {command}", f"  http://127.0.0.1:5000/{page}"]
+
+
+def _program(name: str) -> str:
+    """A program of this environment, as short as it can be typed from here."""
+    path = Path(sys.executable).parent / name
+    if path.is_relative_to(Path.cwd()):
+        path = path.relative_to(Path.cwd())
+    return shlex.quote(str(path)) if path.exists() else name

@@ -1,0 +1,145 @@
+"""The main job: from texts to a registered embedder, in two stages of contrastive training."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from cft.home import Home
+from cft.recipe import Recipe
+from cft.tracking.lineage import code_version
+from cft.triplets.prepare import STAGES
+from flows.console import use_terminal
+from flows.summary import show
+from tasks.backbone import backbone_folder, given_backbone, make_backbone
+from tasks.data import (
+    build_corpus,
+    corpus_folder,
+    require_full_batches,
+    store_folder,
+    text_contract,
+    tokenise,
+)
+from tasks.evaluate import evaluate_model, evaluation_folder
+from tasks.steps import Steps
+from tasks.track import (
+    Trained,
+    draw_plots,
+    log_model,
+    publish_report,
+    register_adapter,
+    track_results,
+    two_stage_run,
+)
+from tasks.train import TrainingError, train_spec, train_stage
+
+
+@flow(name="two-stage", flow_run_name="{recipe.name}")
+def two_stage(recipe: Recipe = Recipe()) -> dict[str, Any]:  # noqa: B008 (shown in the form)
+    """Train a Sanskrit-English embedder in two stages and say what it gained.
+
+    Args:
+        recipe: every setting; the defaults are those of the original two-stage training.
+
+    Returns:
+        References to all that was made: folders, run ids, the registered version, the steps.
+    """
+    started = time.perf_counter()
+    home, job, code, steps = Home.from_environment(), str(flow_run.id), code_version(), Steps()
+    here = home.runs / job
+
+    backbone = given_backbone(recipe.model.backbone) if recipe.model.backbone else None
+    corpus = steps.reuse("corpus", build_corpus, corpus_folder(home, recipe.data), recipe.data)
+    if backbone is None:
+        nano = recipe.model.nano
+        target = backbone_folder(home, corpus, nano)
+        backbone = steps.reuse("backbone", make_backbone, target, str(corpus), nano)
+    contract = text_contract(recipe.model, backbone)
+    stores = {}
+    for stage in STAGES:
+        target = store_folder(home, corpus, stage, contract)
+        arguments = (str(corpus), stage, str(backbone), recipe.model)
+        stores[stage] = steps.reuse(f"tokenise {stage}", tokenise, target, *arguments)
+    require_full_batches(recipe, stores)
+
+    def evaluated(model: str, adapter: Path | None) -> Path:
+        target = evaluation_folder(home, recipe, corpus, backbone, adapter, model)
+        weights = str(adapter) if adapter else None
+        arguments = (recipe, str(corpus), str(backbone), weights, model)
+        return steps.reuse(f"evaluate {model}", evaluate_model, target, *arguments)
+
+    with two_stage_run(home, recipe, job, corpus, backbone, code) as tracked:
+        evaluations = {"base": evaluated("base", None)}
+        trained: list[Trained] = []
+        for stage in STAGES:
+            spec = train_spec(
+                recipe,
+                stage,
+                store=stores[stage],
+                backbone=backbone,
+                init_adapter=trained[-1].adapter if trained else None,
+                data_digest=corpus.name,
+                code=code,
+            )
+            with tracked.stage(stage, recipe) as run:
+                folder = str(here / stage)
+                adapter = steps.do(f"train {stage}", train_stage, spec, folder, run)
+                model = steps.do(f"log {stage}", log_model, run, adapter, str(backbone))
+            trained.append(Trained(stage, run, Path(adapter), model))
+            evaluations[stage] = evaluated(stage, Path(adapter))
+
+        results = here / "results"
+        folders = {stage: here / stage for stage in STAGES}
+        plots = steps.do("plots", draw_plots, str(results), folders, evaluations)
+        steps.do("track", track_results, tracked, evaluations, plots)
+        last = str(evaluations[trained[-1].stage])
+        version = steps.do("register", register_adapter, tracked, recipe, trained, last)
+        name = recipe.tracking.model_name
+        record = {
+            "seconds": round(time.perf_counter() - started, 1),
+            "steps": {step.name: step.seconds for step in steps.done if not step.reused},
+            "reused": steps.reused,
+            "facts": {
+                "Registered": f"{name} version {version}, alias candidate",
+                "MLflow run": tracked.parent.id,
+                "Flow run": job,
+                "Run directory": str(here),
+            },
+        }
+        report = publish_report(tracked, recipe, evaluations, str(results), record)
+    return {
+        "flow_run_id": job,
+        "mlflow_run_id": tracked.parent.id,
+        "mlflow_experiment_id": tracked.tracking.experiment_id,
+        "stage_run_ids": {one.stage: one.run.id for one in trained},
+        "model": name,
+        "version": version,
+        "run_directory": str(here),
+        "corpus": str(corpus),
+        "backbone": str(backbone),
+        "adapters": {one.stage: str(one.adapter) for one in trained},
+        "evaluations": {model: str(path) for model, path in evaluations.items()},
+        "report": report,
+        "plots": plots,
+        "steps": steps.to_json(),
+        "reused": steps.reused,
+        "seconds": record["seconds"],
+    }
+
+
+def run_and_show(recipe: Recipe) -> dict[str, Any]:
+    """Run the flow in this process and print its table and how to open both UIs on it.
+
+    Exits with code 1, after the last lines of its log, when a training process failed.
+    """
+    use_terminal()
+    try:
+        result = two_stage(recipe)
+    except TrainingError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    show(recipe, result)
+    return result

@@ -1,0 +1,109 @@
+"""Corpus and stores: made once per content, found again by it."""
+
+from pathlib import Path
+
+from prefect import task
+
+from cft.corpora.evalset import EvalSet
+from cft.errors import CftError
+from cft.files import digest_code, digest_file, digest_folder, digest_json
+from cft.home import Home
+from cft.model.backbone import backbone_digest, load_tokenizer
+from cft.model.text_contract import TextContract
+from cft.recipe import DataRecipe, ModelRecipe, Recipe
+from cft.training.launch import world_size_for
+from cft.triplets.prepare import (
+    EVALUATION_SET,
+    load_manifest,
+    load_triplets,
+    prepare,
+)
+from cft.triplets.store import TokenStore, build_store
+from tasks.steps import key_of_target
+
+
+def corpus_folder(home: Home, recipe: DataRecipe) -> Path:
+    """Where the prepared data of a recipe lies: settings, source files and code by digest."""
+    return home.data / digest_json(
+        {
+            "recipe": recipe.model_dump(exclude={"itihasa", "vbt"}),
+            "itihasa": _source_digest(recipe.itihasa),
+            "vbt": _source_digest(recipe.vbt),
+            "code": digest_code("cft.corpora", "cft.triplets", "cft.text"),
+        }
+    )
+
+
+def _source_digest(source: str | None) -> str | None:
+    """Content of a source; one that is missing is for its reader to complain about."""
+    if source is None:
+        return None
+    path = Path(source)
+    if path.is_dir():
+        return digest_folder(path)
+    return digest_file(path) if path.is_file() else f"missing {source}"
+
+
+@task(name="build-corpus", cache_key_fn=key_of_target, persist_result=True)
+def build_corpus(target: str, recipe: DataRecipe) -> str:
+    """Read or generate the corpora, split them, build the triplets and the evaluation set."""
+    if not Path(target).exists():
+        prepare(recipe, Path(target))
+    return target
+
+
+def text_contract(recipe: ModelRecipe, backbone: Path) -> TextContract:
+    """The contract of a recipe with a backbone.
+
+    Raises:
+        CftError: the folder is no causal LM, or its tokenizer has no EOS.
+    """
+    return TextContract.of(recipe, load_tokenizer(backbone), backbone_digest(backbone))
+
+
+def store_folder(home: Home, corpus: Path, stage: str, contract: TextContract) -> Path:
+    """Where the tokenised triplets of a stage lie."""
+    return home.stores / digest_json(
+        {
+            "triplets": digest_file(corpus / f"{stage}.arrow"),
+            "contract": contract.model_dump(),
+            "code": digest_code("cft.triplets", "cft.model.text_contract", "cft.text"),
+        }
+    )
+
+
+@task(name="build-store", cache_key_fn=key_of_target, persist_result=True)
+def tokenise(target: str, corpus: str, stage: str, backbone: str, recipe: ModelRecipe) -> str:
+    """Tokenise the triplets of one stage, each distinct text once."""
+    if not Path(target).exists():
+        build_store(
+            Path(target),
+            load_triplets(Path(corpus), stage),
+            text_contract(recipe, Path(backbone)),
+            load_tokenizer(Path(backbone)),
+            load_manifest(Path(corpus)),
+        )
+    return target
+
+
+def evaluation_set(corpus: Path) -> EvalSet:
+    """The held-out texts of a prepared corpus."""
+    return EvalSet.load(corpus / EVALUATION_SET)
+
+
+def require_full_batches(recipe: Recipe, stores: dict[str, Path]) -> None:
+    """Refuse, before anything is launched, a stage with fewer triplets than one global batch.
+
+    Raises:
+        CftError: naming the stage, both counts and what to change.
+    """
+    ranks = world_size_for(recipe.launch)
+    for stage, folder in stores.items():
+        size = recipe.stage1.batch_size if stage == "stage1" else recipe.stage2.batch_size
+        rows = TokenStore.open(folder).rows
+        if rows < size * ranks:
+            raise CftError(
+                f"{stage}: {rows} triplets are fewer than one global batch of {size * ranks} "
+                f"({ranks} processes x {size}); lower --{stage}-batch-size or --num-processes, "
+                "or give more data"
+            )

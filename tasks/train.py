@@ -1,0 +1,167 @@
+"""Training one stage: started on a machine, watched to its end, never left behind."""
+
+import contextlib
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from prefect import get_run_logger, task
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.cache_policies import NO_CACHE
+
+from cft.errors import CftError
+from cft.recipe import Recipe
+from cft.tracking.mirror import EventMirror
+from cft.tracking.run_directory import RunDirectory
+from cft.tracking.runs import TrackedRun
+from cft.training.launch import launch_command, launch_environment, world_size_for
+from cft.training.spec import TrainSpec
+from tasks.machine.job import Job, Machine
+from tasks.machine.local import LocalMachine
+from tasks.watch import Watch
+
+LAST_LINES = 20
+# The training process needs neither server nor credential: what it is not told it cannot leak.
+PRIVATE = ("PREFECT_", "MLFLOW_")
+
+
+class TrainingError(RuntimeError):
+    """The training process did not end well; the message ends with its last log lines."""
+
+
+def train_spec(
+    recipe: Recipe,
+    stage: str,
+    *,
+    store: Path,
+    backbone: Path,
+    init_adapter: Path | None,
+    data_digest: str,
+    code: dict[str, Any],
+) -> TrainSpec:
+    """What a training process has to do."""
+    return TrainSpec(
+        recipe=recipe,
+        stage=stage,
+        store=str(store),
+        backbone=str(backbone),
+        init_adapter=str(init_adapter) if init_adapter else None,
+        world_size=world_size_for(recipe.launch),
+        data_digest=data_digest,
+        code=code,
+    )
+
+
+@task(name="train-stage", cache_policy=NO_CACHE, retries=0)
+def train_stage(spec: TrainSpec, folder: str, tracked: TrackedRun) -> str:
+    """Train one stage and return the folder of its adapter.
+
+    The run directory is the memory: with the same one a retry attaches to a job that still runs,
+    goes on from its newest checkpoint, or finds the work done.
+
+    Raises:
+        CftError: the job refused its input.
+        TrainingError: the job failed, was killed or showed no sign of life.
+    """
+    run = RunDirectory(folder)
+    write_spec(run, spec)
+    mirror = EventMirror(tracked.client, tracked.id, run)
+    mirror.start()
+    try:
+        if not run.adapter.is_dir():
+            follow(LocalMachine(), run, spec)
+    finally:
+        mirror.finish()
+        with contextlib.suppress(Exception):  # the tracker's trouble is not the training's
+            for path in (run.spec, *sorted(run.path.glob("train-*.log"))):
+                tracked.file(path, "run")
+    return str(run.adapter)
+
+
+def write_spec(run: RunDirectory, spec: TrainSpec) -> None:
+    """Write ``spec.json``, once.
+
+    Raises:
+        CftError: the run directory was begun with other instructions.
+    """
+    if run.spec.exists():
+        before = TrainSpec.load(run.spec)
+        if before.model_copy(update={"code": spec.code}) != spec:
+            raise CftError(
+                f"{run.spec}: this run was begun with other settings or data; start a new run"
+            )
+        return
+    spec.save(run.spec)
+
+
+def follow(machine: Machine, run: RunDirectory, spec: TrainSpec) -> None:
+    """Start the job or attach to it, and stay until it has ended.
+
+    However this function is left (an error, Ctrl-C, SIGTERM, a cancelled flow), no process of the
+    job is left running. Only the death of this process itself spares the job, which then goes on.
+    """
+    logger = get_run_logger()
+    device = spec.recipe.launch.device
+    hidden = dict.fromkeys(name for name in os.environ if name.startswith(PRIVATE))
+    handle = machine.start(
+        Job(
+            run.path,
+            launch_command(run.path, spec.world_size, device),
+            {**hidden, **launch_environment(spec.world_size, device)},
+        )
+    )
+    logger.info(
+        "%s %s: %d processes, run directory %s",
+        "attached to" if handle.attached else "started",
+        spec.stage,
+        spec.world_size,
+        run.path,
+    )
+    started = time.monotonic()
+    try:
+        state = Watch(
+            machine,
+            handle,
+            run,
+            spec.train.max_steps,
+            say=logger.info,
+            progress=_progress_artifact(spec),
+        ).until_done()
+    except TimeoutError as error:
+        raise TrainingError(_with_log(f"{spec.stage}: {error}; the job was stopped", run)) from None
+    finally:
+        machine.stop(handle)
+    if state.state != "finished":
+        status = run.read_status()
+        if status.get("job_exit_code") == 2 and status.get("error"):
+            raise CftError(str(status["error"]))
+        raise TrainingError(_with_log(f"{spec.stage}: the training process {state}", run))
+    if not run.adapter.is_dir():
+        raise TrainingError(_with_log(f"{spec.stage}: the job ended without an adapter", run))
+    logger.info("%s: finished in %.0f s", spec.stage, time.monotonic() - started)
+
+
+def _with_log(message: str, run: RunDirectory) -> str:
+    lines = run.last_log_lines(LAST_LINES)
+    return "\n".join([f"{message}; last lines of its log in {run.path}:", *lines])
+
+
+def _progress_artifact(spec: TrainSpec):  # type: ignore[no-untyped-def]
+    """A progress bar in the UI; a server that does not take it disturbs nobody."""
+    made: list[Any] = []
+
+    def show(percent: float) -> None:
+        with contextlib.suppress(Exception):
+            if not made:
+                made.append(
+                    create_progress_artifact(
+                        progress=percent,
+                        key=f"{spec.stage}-progress",
+                        description=f"{spec.stage}: {spec.train.max_steps} optimiser steps",
+                    )
+                )
+            else:
+                update_progress_artifact(made[0], percent)
+
+    return show
