@@ -80,9 +80,9 @@ def read_lines(path: Path) -> list[str]:
         # Only \n ends a line: str.splitlines would also cut at a stray U+2028 inside a verse.
         lines = raw.decode("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
+        number = raw.count(b"\n", 0, error.start) + 1
         raise CftError(
-            f"{path}:{line}: not valid UTF-8 (byte 0x{raw[error.start]:02x}); save it as UTF-8"
+            f"{path}:{number}: not valid UTF-8 (byte 0x{raw[error.start]:02x}); save it as UTF-8"
         ) from None
     if not lines[-1]:
         lines.pop()

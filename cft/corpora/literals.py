@@ -74,10 +74,10 @@ def _value(node: ast.expr, names: dict[str, Any], path: Path, depth: int) -> Any
             return tuple(_value(one, names, path, depth + 1) for one in elements)
         case ast.Dict(keys=keys, values=values) if None not in keys:
             entries = {}
-            for key, value in zip(keys, values, strict=True):
+            for key, entry in zip(keys, values, strict=True):
                 if not isinstance(key, ast.Constant):
                     raise _refusal(path, node, "a key that is not a constant")
-                entries[key.value] = _value(value, names, path, depth + 1)
+                entries[key.value] = _value(entry, names, path, depth + 1)
             return entries
         case ast.Subscript(value=ast.Name(id=name), slice=index):
             return _entry(node, name, _value(index, names, path, depth + 1), names, path)

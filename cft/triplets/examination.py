@@ -62,7 +62,7 @@ def retrieval_pairs(held_out: Sequence[VersePair], most: int, seed: int) -> list
     A text that stood twice in the pool would make one of two right answers wrong.
     """
     seen: set[str] = set()
-    chosen = []
+    chosen: list[int] = []
     for row in draws(seed, "evaluation pairs").permutation(len(held_out)).tolist():
         pair = held_out[row]
         if len(chosen) < most and seen.isdisjoint((pair.sanskrit, pair.english)):

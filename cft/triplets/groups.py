@@ -41,30 +41,32 @@ def theme_labels(corpus: VerseCorpus) -> bool:
     return all(verse.chapter is not None for verse in corpus.verses)
 
 
-def verse_groups(corpus: VerseCorpus) -> np.ndarray:
-    """Groups that a split must not cut, ``int64 [V]``: the smallest verse of each group.
+def text_groups(corpus: VerseCorpus) -> dict[str, int]:
+    """Groups that a split must not cut: for each text the number of its group's first verse.
 
     Verses of one labelled theme where all are labelled; otherwise verses connected by similarity
-    pairs (a free text connects the verses it is paired with), a verse in no pair alone. Verses
-    that share a text belong together in any case.
+    pairs, a verse in no pair alone. Verses that share a text belong together in any case. Texts
+    are the verses, their translations and, where pairs make the groups, the free texts that are
+    connected to a verse.
     """
-    numbers = verse_numbers(corpus.verses)
+    verses = corpus.verses
+    nodes = verse_numbers(verses)
     links = [
-        (number, numbers[text])
-        for number, verse in enumerate(corpus.verses)
+        (number, nodes[text])
+        for number, verse in enumerate(verses)
         for text in (verse.sanskrit, verse.english)
     ]
     if theme_labels(corpus):
         first: dict[str | None, int] = {}
-        for number, verse in enumerate(corpus.verses):
-            links.append((number, first.setdefault(verse.chapter, number)))
-        return components(len(corpus.verses), links)
-    size = len(corpus.verses)
-    nodes = dict(numbers)
-    for pair in corpus.similarity_pairs:
-        for text in pair:
-            if text not in nodes:
-                nodes[text] = size
-                size += 1
-    links += [(nodes[a], nodes[b]) for a, b in corpus.similarity_pairs]
-    return components(size, links)[: len(corpus.verses)]
+        links += [(n, first.setdefault(verse.chapter, n)) for n, verse in enumerate(verses)]
+        size = len(verses)
+    else:
+        size = len(verses)
+        for pair in corpus.similarity_pairs:
+            for text in pair:
+                if text not in nodes:
+                    nodes[text] = size
+                    size += 1
+        links += [(nodes[a], nodes[b]) for a, b in corpus.similarity_pairs]
+    group = components(size, links).tolist()
+    return {text: group[node] for text, node in nodes.items() if group[node] < len(verses)}

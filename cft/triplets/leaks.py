@@ -33,7 +33,8 @@ def require_no_leak(evalset: EvalSet, columns: Mapping[str, np.ndarray]) -> None
     named: list[str] = []
     total = 0
     for name, ids in columns.items():
-        rows = np.flatnonzero(np.isin(ids, sorted_E).reshape(len(ids), -1).any(axis=1))
+        leaks = np.isin(ids, sorted_E)
+        rows = np.flatnonzero(leaks.any(axis=tuple(range(1, ids.ndim))))
         total += len(rows)
         for row in rows[: _NAMED - len(named)].tolist():
             cell = np.atleast_1d(ids[row])

@@ -12,7 +12,7 @@ import numpy as np
 from cft.corpora.base import HELD_OUT_SPLITS, ParallelCorpus, VerseCorpus, VersePair
 from cft.errors import CftError
 from cft.triplets.base import draws
-from cft.triplets.groups import theme_labels, verse_groups
+from cft.triplets.groups import text_groups, theme_labels
 from cft.triplets.itihasa import chapters_known
 
 MAX_HELD_OUT_SHARE = 0.2  # of a corpus that comes without a held-out split
@@ -48,7 +48,7 @@ class VerseSplit:
         held_out_similarity: similarity pairs of unseen texts only.
         held_out_dissimilarity: dissimilarity pairs of unseen texts only.
         held_out_graded: graded pairs, as rows of the corpus, of unseen texts only.
-        group_of: group of every verse's text, for the choice of negatives.
+        group_of: group of every verse's text, and of free texts connected to verses.
         rule: how the sides were told apart, for the manifest.
         counts: what fell on each side, and the pairs that fell on neither.
     """
@@ -140,22 +140,20 @@ def split_verses(corpus: VerseCorpus, share: float, seed: int) -> VerseSplit:
     Raises:
         CftError: all verses form one group.
     """
-    group_V = verse_groups(corpus)
-    roots, member_V, size_G = np.unique(group_V, return_inverse=True, return_counts=True)
+    verses, group_of = corpus.verses, text_groups(corpus)
+    group_V = [group_of[verse.sanskrit] for verse in verses]
+    roots, size_G = np.unique(group_V, return_counts=True)
     if len(roots) < 2:
         raise CftError(
-            f"corpus {corpus.name}: all {len(corpus.verses)} verses form one group, so none can be "
+            f"corpus {corpus.name}: all {len(verses)} verses form one group, so none can be "
             "held out; label more themes or remove similarity pairs"
         )
-    group_of: dict[str, int] = {}
-    for verse, group in zip(corpus.verses, member_V.tolist(), strict=True):
-        group_of[verse.sanskrit] = group_of[verse.english] = group
-
+    rank = {root: number for number, root in enumerate(roots.tolist())}
+    group_of = {text: rank[root] for text, root in group_of.items()}
     held_G = _choose(corpus, group_of, size_G, share, draws(seed, "held-out verses"))
-    train = [v for v, g in zip(corpus.verses, member_V.tolist(), strict=True) if not held_G[g]]
-    held = [v for v, g in zip(corpus.verses, member_V.tolist(), strict=True) if held_G[g]]
-
-    held_texts = {text for verse in held for text in (verse.sanskrit, verse.english)}
+    held_texts = {text for text, group in group_of.items() if held_G[group]}
+    held = [verse for verse in verses if verse.sanskrit in held_texts]
+    train = [verse for verse in verses if verse.sanskrit not in held_texts]
     train_pairs = [p for p in corpus.similarity_pairs if not held_texts.intersection(p)]
     seen = {text for verse in train for text in (verse.sanskrit, verse.english)}
     seen.update(text for pair in train_pairs for text in pair)
