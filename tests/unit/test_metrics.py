@@ -1,5 +1,7 @@
 """Retrieval, correlation and triplet metrics against slow references and other libraries."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import pytrec_eval
@@ -11,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 from cft.errors import CftError
 from cft.evaluation import metrics
+from cft.evaluation.geometry import anisotropy, uniformity
 from cft.evaluation.metrics import (
     hits,
     paired_ranks,
@@ -183,8 +186,11 @@ def test_correlations_of_rows_are_those_of_each_row():
 
 
 def test_rounding_dust_is_no_correlation():
-    assert np.isnan(pearson(np.full(10, 0.1), np.arange(10.0)))
-    assert np.isnan(spearman(np.full(10, 0.1), np.arange(10.0)))
+    constant = np.full(7, 0.1)
+    assert (constant - constant.mean()).any()  # dust: seven tenths divided by seven
+    assert np.isnan(pearson(constant, np.arange(7.0)))
+    assert np.isnan(pearson(np.arange(7.0), constant))
+    assert np.isnan(spearman(constant, np.arange(7.0)))
 
 
 def test_triplet_accuracy_is_the_area_under_the_curve_with_ties():
@@ -219,3 +225,18 @@ def test_unit_rows_and_cosines():
         a[3] = bad
         with pytest.raises(CftError, match=r"vector row 3: .*;"):
             unit_rows(a)
+
+
+def test_the_cosine_matrix_is_never_held_whole(monkeypatch):
+    monkeypatch.setattr(metrics, "CHUNK_ENTRIES", 1 << 17)
+    vectors = unit_rows(np.random.default_rng(8).normal(size=(2000, 16)))
+    ids = np.arange(2000)
+    tracemalloc.start()
+    try:
+        paired_ranks(vectors, vectors, ids, ids)
+        anisotropy(vectors)
+        uniformity(vectors)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2000 * 2000 * 4 / 3

@@ -83,6 +83,30 @@ def test_figures_follow_from_the_items_by_other_means(lexical):
     assert figures["triplet/mono_margin"].value == pytest.approx(margin)
 
 
+def test_two_verses_with_one_translation_are_both_right():
+    pairs = evaluation_set().pairs
+    shared = [pairs[0], pairs[1].model_copy(update={"english": pairs[0].english}), *pairs[2:]]
+    encoder = TrigramEncoder(words=DICTIONARY)
+    result = evaluate(encoder, evaluation_set(pairs=shared), RECIPE, model="translating")
+    # The second verse's true translation is gone; the shared one is the first verse's.
+    assert result.items["en_sa/rank"][:2].tolist() == [1, 1]
+    assert result.items["sa_en/rank"][0] == 1
+    expected = slow_ranks([pair.sanskrit for pair in shared], [pair.english for pair in shared])
+    np.testing.assert_allclose(result.items["sa_en/rank"], expected)
+
+
+def slow_ranks(queries, documents):
+    encoder = TrigramEncoder(words=DICTIONARY)
+    pool = {text: encoder.vector(text) for text in documents}
+    ranks = []
+    for query, own in zip(queries, documents, strict=True):
+        score = {text: round(float(encoder.vector(query) @ pool[text]), 5) for text in pool}
+        wrong = [score[text] for text in pool if text != own]
+        ties = sum(one == score[own] for one in wrong)
+        ranks.append(1 + sum(one > score[own] for one in wrong) + ties / 2)
+    return ranks
+
+
 def test_each_distinct_text_is_encoded_once_and_three_again_as_a_probe():
     encoder = TrigramEncoder()
     evaluate(encoder, evaluation_set(), RECIPE, model="counted")
