@@ -31,7 +31,7 @@ _LABELS: dict[str, tuple[str, Better]] = {
     "anisotropy/min": ("Pairwise cosine, min", None),
     "anisotropy/max": ("Pairwise cosine, max", None),
     "uniformity": ("Uniformity", "lower"),
-    "alignment": ("Alignment of pairs", "lower"),
+    "alignment": ("Alignment of pairs", None),  # lower is closer, and lowest when collapsed
 }
 
 
@@ -83,7 +83,7 @@ class Figure(Settings):
         return self.low <= other.high and other.low <= self.high
 
     def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        return f"{self.value:z.3f} [{self.low:z.3f}, {self.high:z.3f}]"
 
 
 class Evaluation(Settings):

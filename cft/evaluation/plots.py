@@ -153,7 +153,7 @@ def similarity_histograms(models: Mapping[str, Similarities], path: Path) -> Pat
             gap = float(
                 one.positives.mean() - (np.mean(one.negatives) if len(one.negatives) else 0.0)
             )
-            axes.set_title(f"{title}\nmean gap {gap:+.3f}", loc="left")
+            axes.set_title(f"{title}\nmean gap {gap:+z.3f}", loc="left")
             axes.set_xlabel("cosine similarity")
             axes.grid(axis="y")
         panels[0].set_ylabel("share of pairs (%)")

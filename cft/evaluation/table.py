@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -64,18 +66,33 @@ def comparison_table(evaluations: Mapping[str, Evaluation]) -> str:
             if figure is None:
                 cells.append(ABSENT)
             else:
-                value = f"**{figure.value:.3f}**" if column in best else f"{figure.value:.3f}"
-                cells.append(f"{value} [{figure.low:.3f}, {figure.high:.3f}]")
+                value = f"**{figure.value:z.3f}**" if column in best else f"{figure.value:z.3f}"
+                cells.append(f"{value} [{figure.low:z.3f}, {figure.high:z.3f}]")
         lines.append(f"| {_markdown(_labelled(name))} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
-def rich_table(evaluations: Mapping[str, Evaluation], title: str = "") -> Table:
+def rich_table(
+    evaluations: Mapping[str, Evaluation], title: str = "", width: int | None = None
+) -> Table:
     """The same table for the terminal: best in bold green, intervals dim, lines between sections.
 
     Cells are ``Text``, so that brackets and names are never taken for markup and wide or combining
-    glyphs keep the columns straight.
+    glyphs keep the columns straight. Where ``width`` columns (the width of the console that prints
+    it; empty: no bound) cannot hold the intervals, they are left out whole and the caption says so:
+    a figure cut in the middle reads as another figure.
     """
+    table = _rich_table(evaluations, title, intervals=True)
+    boundless = Console(width=10_000)
+    needed = Measurement.get(boundless, boundless.options, table).maximum
+    if width is not None and needed > width:
+        table = _rich_table(evaluations, title, intervals=False)
+        table.caption = Text(f"95% intervals need a terminal of {needed} columns")
+        table.caption_justify = "left"
+    return table
+
+
+def _rich_table(evaluations: Mapping[str, Evaluation], title: str, intervals: bool) -> Table:
     table = Table(title=Text(title) if title else None, title_justify="left")
     table.add_column("metric", no_wrap=True)
     for column in evaluations:
@@ -94,8 +111,10 @@ def rich_table(evaluations: Mapping[str, Evaluation], title: str = "") -> Table:
                 cells.append(Text(ABSENT, style="dim"))
                 continue
             style = "bold green" if column in best else ""
-            cell = Text(f"{figure.value:.3f}", style=style)
-            cells.append(cell.append(f" [{figure.low:.3f}, {figure.high:.3f}]", style="dim"))
+            cell = Text(f"{figure.value:z.3f}", style=style)
+            if intervals:
+                cell.append(f" [{figure.low:z.3f}, {figure.high:z.3f}]", style="dim")
+            cells.append(cell)
         table.add_row(Text(_labelled(name)), *cells)
     return table
 

@@ -51,6 +51,13 @@ def test_markdown_has_best_in_bold_both_ways_round():
     assert not any("**" in cell for cell in table["Pairwise cosine, std"])
 
 
+def test_no_zero_has_a_sign():
+    assert str(Figure(value=-0.0001, low=-0.0004, high=0.0004)) == "0.000 [0.000, 0.000]"
+    tiny = {"a": evaluated(triplet__margin=(-0.0001, -0.2, 0.1)), "b": BASE}
+    assert rows(comparison_table(tiny))["Triplet margin ↑"][0] == "0.000 [-0.200, 0.100]"
+    assert " 0.000 [-0.200, 0.100]" in printed(rich_table(tiny))
+
+
 def test_what_was_not_measured_is_a_dash_and_wins_nothing():
     table = rows(comparison_table(ALL))
     assert table["STS Spearman ↑"] == ["-0.100 [-0.100, -0.100]", "–", "–"]
@@ -71,8 +78,8 @@ def test_names_cannot_break_the_table():
     assert "[red]t" in text
 
 
-def printed(table):
-    console = Console(width=160, record=True, force_terminal=False, file=io.StringIO())
+def printed(table, width=160):
+    console = Console(width=width, record=True, force_terminal=False, file=io.StringIO())
     console.print(table)
     return console.export_text()
 
@@ -84,6 +91,18 @@ def test_the_terminal_table_says_the_same_and_keeps_its_columns_with_wide_glyphs
     widths = {cell_len(line) for line in text.splitlines() if line.strip()}
     assert len(widths) == 1
     assert text.count("├") == 2  # lines between retrieval, STS and geometry
+
+
+def test_a_narrow_terminal_gets_whole_values_and_is_told_of_the_intervals():
+    wide, narrow = (printed(rich_table(ALL, width=width)) for width in (160, 60))
+    assert "0.500 [0.450, 0.550]" in wide
+    needed = max(len(line) for line in wide.splitlines())
+    assert f"95% intervals need a terminal of {needed} columns" in narrow
+    assert "[" not in narrow
+    assert "…" not in narrow
+    assert "0.500" in narrow
+    assert max(len(line) for line in narrow.splitlines()) <= 60
+    assert printed(rich_table(ALL, width=needed)) == wide == printed(rich_table(ALL))
 
 
 def test_metrics_stand_in_one_order_and_have_names():
