@@ -18,6 +18,8 @@ from transformers import (
 
 from cft.model.text_contract import TextContract
 from cft.recipe import LoraRecipe, ModelRecipe
+from cft.triplets.base import Triplets
+from cft.triplets.store import TokenStore, build_store
 
 EOS_ID, BOS_ID, PAD_ID = 0, 1, 2
 VOCABULARY = 3 + 256
@@ -86,25 +88,24 @@ def random_sequences(count: int, seed: int = 0, longest: int = 24) -> list[np.nd
     ]
 
 
-class MemoryStore:
-    """The tokenised store in memory: random triplets over few texts, so that texts repeat."""
-
-    def __init__(self, rows: int = 40, texts: int = 30, ways: int = 1, seed: int = 0) -> None:
-        draw = np.random.default_rng(seed)
-        self.rows = rows
-        ids = np.arange(texts) * 1000 - 5000  # far apart and partly negative, as digests are
-        columns = [draw.permutation(ids)[: 2 + ways] for _ in range(rows)]
-        self.columns = np.array(columns, dtype=np.int64)
-        self.sequences = dict(zip(ids.tolist(), random_sequences(texts, seed + 1), strict=True))
-
-    def triplet_ids(self, rows_B: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        chosen = self.columns[rows_B]
-        return chosen[:, 0], chosen[:, 1], chosen[:, 2:]
-
-    def tokens(self, id: int) -> np.ndarray:
-        return self.sequences[id]
-
-    def known_positives(self, anchor_ids_B: np.ndarray) -> np.ndarray:
-        found = [self.columns[self.columns[:, 0] == one, 1] for one in anchor_ids_B]
-        widest = max(len(one) for one in found)
-        return np.array([[*one, *[one[0]] * (widest - len(one))] for one in found])
+def tiny_store(
+    folder: Path,
+    rows: int = 40,
+    texts: int = 30,
+    ways: int = 1,
+    seed: int = 0,
+    terms: TextContract | None = None,
+) -> TokenStore:
+    """A real store of random triplets over few texts, so that texts repeat within a batch."""
+    draw = np.random.default_rng(seed)
+    words = ["".join(draw.choice(list("abcdefgh "), n)) for n in draw.integers(1, 30, texts)]
+    names = [f"{word} {number}" for number, word in enumerate(words)]
+    columns = [draw.permutation(texts)[: 2 + ways] for _ in range(rows)]
+    triplets = Triplets(
+        anchor=[names[row[0]] for row in columns],
+        positive=[names[row[1]] for row in columns],
+        negatives=[tuple(names[one] for one in row[2:]) for row in columns],
+        kind=["cross_lingual"] * rows,
+    )
+    build_store(folder, triplets, terms or contract(), byte_tokenizer(), {})
+    return TokenStore.open(folder)

@@ -92,14 +92,22 @@ def pack(sequences: Sequence[np.ndarray], device: torch.device | str = "cpu") ->
         ValueError: there is no sequence, or an empty one.
     """
     lengths = np.fromiter((len(one) for one in sequences), dtype=np.int64, count=len(sequences))
+    flat_T = np.concatenate(sequences) if len(sequences) else np.empty(0, dtype=np.int64)
+    return pack_flat(flat_T, lengths, device)
+
+
+def pack_flat(ids_T: np.ndarray, lengths: np.ndarray, device: torch.device | str = "cpu") -> Packed:
+    """Like :func:`pack`, for ids that lie end to end already, ``integer [T]``.
+
+    Raises:
+        ValueError: there is no sequence, or an empty one.
+    """
     if len(lengths) == 0 or lengths.min() == 0:
         raise ValueError("a pack needs at least one sequence and no empty one")
     ends = np.cumsum(lengths)
-    starts = ends - lengths
-    ids_T = np.concatenate(sequences).astype(np.int64)
-    positions_T = np.arange(ends[-1]) - np.repeat(starts, lengths)
+    positions_T = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)
     borders = np.concatenate([[0], ends]).astype(np.int32)
-    arrays = (ids_T, positions_T, borders, ends - 1)
+    arrays = (ids_T.astype(np.int64), positions_T, borders, ends - 1)
     packed = Packed(*(torch.from_numpy(array) for array in arrays), lengths)
     return packed.to(device)
 

@@ -10,23 +10,14 @@ P known positives of an anchor, U distinct texts of the share.
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 
 from cft.errors import CftError
-from cft.model.packing import Packed, pack
-
-
-class Store(Protocol):
-    """What batches need of the tokenised store."""
-
-    @property
-    def rows(self) -> int: ...
-    def triplet_ids(self, rows_B: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]: ...
-    def tokens(self, id: int) -> np.ndarray: ...
-    def known_positives(self, anchor_ids_B: np.ndarray) -> np.ndarray: ...
+from cft.model.packing import Packed, pack_flat
+from cft.triplets.store import TokenStore
 
 
 @dataclass(frozen=True)
@@ -89,22 +80,39 @@ def share_of(rows_G: np.ndarray, rank: int, world_size: int) -> np.ndarray:
     return np.array_split(rows_G, world_size)[rank]
 
 
-def collate(store: Store, rows_B: np.ndarray, step: int) -> Batch:
-    """Read the triplets of some rows and pack their distinct texts once each."""
+def collate(store: TokenStore, rows_B: np.ndarray, step: int) -> Batch:
+    """Read the triplets of some rows and pack their distinct texts once each.
+
+    Where queries have a prompt of their own, a text that is both an anchor and a document is two
+    sequences and stands in the pack once as each.
+    """
     anchor_ids_B, positive_ids_B, negative_ids_BK = store.triplet_ids(rows_B)
+    document_ids = np.concatenate([positive_ids_B, negative_ids_BK.ravel()])
     size, ways = negative_ids_BK.shape
-    ids = np.concatenate([anchor_ids_B, positive_ids_B, negative_ids_BK.ravel()])
-    distinct_U, place = np.unique(ids, return_inverse=True)
+    if store.has_query_tokens:
+        queries_U, anchor_B = np.unique(anchor_ids_B, return_inverse=True)
+        documents_U, place = np.unique(document_ids, return_inverse=True)
+        query_T, query_lengths = store.batch_tokens(queries_U, "query")
+        document_T, document_lengths = store.batch_tokens(documents_U)
+        flat_T = np.concatenate([query_T, document_T])
+        lengths = np.concatenate([query_lengths, document_lengths])
+        place = place + len(queries_U)
+    else:
+        distinct_U, place = np.unique(
+            np.concatenate([anchor_ids_B, document_ids]), return_inverse=True
+        )
+        flat_T, lengths = store.batch_tokens(distinct_U)
+        anchor_B, place = place[:size], place[size:]
 
     def tensor(array: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array, dtype=np.int64))
+        return torch.from_numpy(np.array(array, dtype=np.int64))  # a copy: the store's is a file
 
     return Batch(
         step=step,
-        packed=pack([store.tokens(int(one)) for one in distinct_U]),
-        anchor_B=tensor(place[:size]),
-        positive_B=tensor(place[size : 2 * size]),
-        negative_BK=tensor(place[2 * size :].reshape(size, ways)),
+        packed=pack_flat(flat_T, lengths),
+        anchor_B=tensor(anchor_B),
+        positive_B=tensor(place[:size]),
+        negative_BK=tensor(place[size:].reshape(size, ways)),
         anchor_ids_B=tensor(anchor_ids_B),
         positive_ids_B=tensor(positive_ids_B),
         negative_ids_BK=tensor(negative_ids_BK),
@@ -120,7 +128,13 @@ class BatchLoader:
     """
 
     def __init__(
-        self, store: Store, batch_size: int, max_steps: int, seed: int, rank: int, world_size: int
+        self,
+        store: TokenStore,
+        batch_size: int,
+        max_steps: int,
+        seed: int,
+        rank: int,
+        world_size: int,
     ) -> None:
         self.store, self.seed, self.max_steps = store, seed, max_steps
         self.rank, self.world_size = rank, world_size
@@ -128,8 +142,8 @@ class BatchLoader:
         self.first_step = 0
         if store.rows < self.global_batch:
             raise CftError(
-                f"batch_size: a step takes {batch_size} triplets on each of {world_size} processes,"
-                f" {self.global_batch} in all, but the data has {store.rows}; "
+                f"batch_size: a step takes {batch_size} triplets on each of {world_size} "
+                f"processes, {self.global_batch} in all, but {store.folder} has {store.rows}; "
                 "lower the batch size or give more data"
             )
 

@@ -38,6 +38,7 @@ def train(spec: TrainSpec, run: RunDirectory, device: str) -> None:
         remove_partials(run)
     embedder = build_embedder(spec)
     store = TokenStore.open(Path(spec.store))
+    embedder.contract.require_same(store.contract, spec.store)
     recipe = spec.train
     loader = BatchLoader(
         store, recipe.batch_size, recipe.max_steps, recipe.seed, rank(), world_size()

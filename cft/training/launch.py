@@ -58,8 +58,8 @@ def launch_command(run: Path, world_size: int, device: str) -> list[str]:
     """The command that trains the run directory ``run`` on ``world_size`` ranks of this machine.
 
     On a CPU two ranks need ``--multi_gpu``, in spite of its name: with ``--cpu`` accelerate starts
-    one process and says nothing. The launcher does not pass signals on reliably: start it in its
-    own process group and signal the group.
+    one process and says nothing. The launcher passes SIGTERM on, and its ranks, each in a session
+    of its own, end with it when it is killed.
     """
     command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(CONFIG)]
     if world_size > 1:

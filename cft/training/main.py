@@ -4,22 +4,16 @@ Every rank runs this file. It reads ``spec.json``, trains, and leaves the adapte
 """
 
 import logging
-import signal
 import sys
-import traceback
 from pathlib import Path
-from types import FrameType
 
 from accelerate import PartialState
 
 from cft.errors import CftError
 from cft.tracking.run_directory import RunDirectory
+from cft.training.ending import leave_together, listen, record_failure
 from cft.training.job import train
 from cft.training.spec import TrainSpec
-
-
-class Terminated(BaseException):
-    """SIGTERM or SIGINT arrived."""
 
 
 def main(argv: list[str]) -> int:
@@ -31,16 +25,7 @@ def main(argv: list[str]) -> int:
         print("usage: python -m cft.training.main RUN_DIR", file=sys.stderr)
         return 2
     run = RunDirectory(Path(argv[0]))
-    received: list[int] = []
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        first = not received
-        received.append(number)
-        if first:  # a second signal must not interrupt the writing of the status
-            raise Terminated
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
+    received = listen()
     leads = True
     try:
         spec = TrainSpec.load(run.spec)
@@ -54,35 +39,12 @@ def main(argv: list[str]) -> int:
         if leads:
             run.write_status("running", world_size=spec.world_size)
         train(spec, run, state.device.type)
+        leave_together()
         if leads:
             run.write_status("finished", exit_code=0)
     except BaseException as error:
-        return _failed(run, error, received, leads)
+        return record_failure(run, error, received, leads)
     return 0
-
-
-def _failed(run: RunDirectory, error: BaseException, received: list[int], leads: bool) -> int:
-    """Say why on the log and in the status; the exit code.
-
-    The launcher ends the other ranks of one that fails by a signal. So the failing rank, whichever
-    it is, records the reason, and a signal never overwrites it.
-    """
-    text = " ".join(str(error).split()) or type(error).__name__
-    if received:
-        code = 128 + received[0]
-        print(f"stopped by {signal.Signals(received[0]).name}", file=sys.stderr)
-        if leads and run.read_status().get("state") != "failed":
-            run.write_status("killed", exit_code=code, signal=received[0])
-        return code
-    if isinstance(error, CftError):
-        code = 2
-        print(f"error: {text}", file=sys.stderr)
-    else:
-        code = 1
-        traceback.print_exception(error)
-    if leads or run.read_status().get("state") != "failed":
-        run.write_status("failed", exit_code=code, error=text)
-    return code
 
 
 if __name__ == "__main__":

@@ -85,8 +85,13 @@ class ContrastiveTrainer(Trainer):
 
     def get_train_dataloader(self) -> Any:
         """Our own loader: ranks already have their shares, accelerate must not cut them again."""
-        self.loader.first_step = self.state.global_step
         return self.loader
+
+    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
+        prepared = super()._prepare_for_training(*args, **kwargs)
+        # Only now is the state of a checkpoint known.
+        self.loader.first_step = self.state.global_step
+        return prepared
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
         return {"batch": inputs["batch"].to(self.args.device)}
@@ -95,6 +100,10 @@ class ContrastiveTrainer(Trainer):
         self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None
     ) -> torch.Tensor:
         """One optimiser step's loss and gradients; dropout is drawn from (seed, step, rank)."""
+        if inputs["batch"].step != self.state.global_step:
+            raise RuntimeError(
+                f"batch of step {inputs['batch'].step} in step {self.state.global_step}"
+            )
         torch.manual_seed(_step_seed(self.recipe.seed, self.state.global_step))
         return super().training_step(model, inputs, num_items_in_batch)
 

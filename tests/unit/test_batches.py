@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cft.errors import CftError
 from cft.training.batches import BatchLoader, collate, rows_of_step, share_of
-from tests.tiny import MemoryStore
+from tests.tiny import byte_tokenizer, contract, tiny_store
 
 
 @settings(max_examples=50, deadline=None)
@@ -36,30 +36,41 @@ def test_shares_are_the_global_batch(world):
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
-@pytest.mark.parametrize("ways", [0, 1, 3])
-def test_batch_points_at_the_right_tokens(ways):
-    store = MemoryStore(rows=30, texts=9, ways=ways)
+@pytest.mark.parametrize("prompts", [("", ""), ("same ", "same "), ("query: ", "")])
+@pytest.mark.parametrize("ways", [1, 3])
+def test_batch_points_at_the_right_tokens(tmp_path, ways, prompts):
+    terms = contract(query_prompt=prompts[0], document_prompt=prompts[1])
+    store = tiny_store(tmp_path / "store", rows=30, texts=9, ways=ways, terms=terms)
     rows_B = rows_of_step(0, 0, 30, 12)
     batch = collate(store, rows_B, step=5)
-    ids = np.unique(store.columns[rows_B])
-    assert batch.packed.texts == len(ids) < 12 * (2 + ways) or ways == 0
+    ids = store.triplet_ids(rows_B)
+    ids_BC = np.column_stack([ids[0], ids[1], ids[2]])
+    if prompts[0] == prompts[1]:
+        assert batch.packed.texts == len(np.unique(ids_BC))
+    else:
+        assert batch.packed.texts == len(np.unique(ids_BC[:, 0])) + len(np.unique(ids_BC[:, 1:]))
     starts = batch.packed.borders.tolist()
     columns = torch.cat([batch.anchor_B[:, None], batch.positive_B[:, None], batch.negative_BK], 1)
-    for row, places in zip(rows_B, columns.tolist(), strict=True):
-        for id, place in zip(store.columns[row], places, strict=True):
-            tokens = batch.packed.ids_T[starts[place] : starts[place + 1]]
-            np.testing.assert_array_equal(tokens, store.tokens(id))
-    np.testing.assert_array_equal(batch.anchor_ids_B, store.columns[rows_B, 0])
-    np.testing.assert_array_equal(batch.positive_ids_B, store.columns[rows_B, 1])
-    np.testing.assert_array_equal(batch.negative_ids_BK, store.columns[rows_B, 2:])
+    tokenizer = byte_tokenizer()
+    for row, places in zip(ids_BC.tolist(), columns.tolist(), strict=True):
+        for column, (id, place) in enumerate(zip(row, places, strict=True)):
+            packed = batch.packed.ids_T[starts[place] : starts[place + 1]]
+            prompt = prompts[0] if column == 0 else prompts[1]
+            np.testing.assert_array_equal(
+                packed, terms.tokenize(tokenizer, [store.text(id)], prompt)[0]
+            )
+    np.testing.assert_array_equal(batch.anchor_ids_B, ids[0])
+    np.testing.assert_array_equal(batch.positive_ids_B, ids[1])
+    np.testing.assert_array_equal(batch.negative_ids_BK, ids[2])
+    every = store.triplet_ids(np.arange(store.rows))
     for id, known in zip(batch.anchor_ids_B, batch.known_positive_ids_BP, strict=True):
-        expected = {p for a, p in store.columns[:, :2].tolist() if a == int(id)}
-        assert set(known.tolist()) == expected
+        assert set(known.tolist()) == set(every[1][every[0] == int(id)].tolist())
 
 
-def test_loader_starts_anywhere_and_gives_the_same_batches():
-    whole = [one["batch"] for one in BatchLoader(MemoryStore(), 3, 9, 7, rank=1, world_size=2)]
-    later = BatchLoader(MemoryStore(), 3, 9, 7, rank=1, world_size=2)
+def test_loader_starts_anywhere_and_gives_the_same_batches(tmp_path):
+    store = tiny_store(tmp_path / "store")
+    whole = [one["batch"] for one in BatchLoader(store, 3, 9, 7, rank=1, world_size=2)]
+    later = BatchLoader(store, 3, 9, 7, rank=1, world_size=2)
     later.first_step = 6
     resumed = [one["batch"] for one in later]
     assert [batch.step for batch in resumed] == [6, 7, 8]
@@ -68,12 +79,12 @@ def test_loader_starts_anywhere_and_gives_the_same_batches():
         assert torch.equal(one.anchor_ids_B, other.anchor_ids_B)
 
 
-def test_loader_has_no_labels_and_full_batches_only():
-    for step in BatchLoader(MemoryStore(rows=7), 5, 20, 0, rank=0, world_size=1):
+def test_loader_has_no_labels_and_full_batches_only(tmp_path):
+    for step in BatchLoader(tiny_store(tmp_path / "s", rows=7), 5, 20, 0, rank=0, world_size=1):
         assert set(step) == {"batch"}
         assert step["batch"].triplets == 5
 
 
-def test_less_data_than_a_batch_is_refused():
+def test_less_data_than_a_batch_is_refused(tmp_path):
     with pytest.raises(CftError, match=r"4 triplets on each of 2 processes, 8 in all, .* has 7"):
-        BatchLoader(MemoryStore(rows=7), 4, 20, 0, rank=0, world_size=2)
+        BatchLoader(tiny_store(tmp_path / "s", rows=7), 4, 20, 0, rank=0, world_size=2)

@@ -1,4 +1,4 @@
-"""Adapters: float32, seeded, all of them move, and files that do not fit are refused in one line."""
+"""Adapters: float32, seeded, all move; files that do not fit are refused in one line."""
 
 import json
 import shutil
