@@ -115,12 +115,12 @@ def _bucketed(
             part.unflatten(0, (bucket.size, bucket.length)).transpose(1, 2) for part in qkv
         )
         # Padding stands on the right: no token of a causal text ever looks at it.
-        masked = not plan.causal and bucket.keep_UL is not None
+        keep_UL = None if plan.causal else bucket.keep_UL
         mixed_UHLD = scaled_dot_product_attention(
             q_UHLD,
             k_UHLD,
             v_UHLD,
-            attn_mask=bucket.keep_UL[:, None, None, :] if masked else None,
+            attn_mask=None if keep_UL is None else keep_UL[:, None, None, :],
             is_causal=plan.causal,
             scale=scaling,
         )
@@ -149,7 +149,9 @@ def _variable_length(
         else:
             k_TGD, v_TGD = (part.repeat_interleave(groups, dim=1) for part in (k_TGD, v_TGD))
     borders, longest = plan.packed.borders, plan.packed.longest
-    return varlen_attn(q_THD, k_TGD, v_TGD, borders, borders, longest, longest, **options)
+    mixed_THD = varlen_attn(q_THD, k_TGD, v_TGD, borders, borders, longest, longest, **options)
+    assert isinstance(mixed_THD, torch.Tensor)  # a pair only where auxiliary results are asked for
+    return mixed_THD
 
 
 def _varlen_options() -> frozenset[str]:

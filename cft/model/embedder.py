@@ -1,5 +1,7 @@
 """The trainable embedder: a backbone, perhaps with an adapter, under a text contract."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -17,6 +19,8 @@ class Embedder(nn.Module):
             :func:`cft.model.backbone.load_backbone`, bare or wrapped by PEFT.
         contract: which attention and which pooling.
     """
+
+    backbone: Any
 
     def __init__(self, backbone: nn.Module, contract: TextContract) -> None:
         super().__init__()

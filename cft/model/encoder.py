@@ -131,8 +131,10 @@ def _batches(lengths: list[int], batch_tokens: int) -> list[np.ndarray]:
 
     The longest come first: a batch that does not fit the memory fails at once, not at the end.
     """
-    batches, current, used = [], [], 0
-    for row in np.argsort(-np.asarray(lengths), kind="stable"):
+    batches: list[np.ndarray] = []
+    current: list[int] = []
+    used = 0
+    for row in np.argsort(-np.asarray(lengths), kind="stable").tolist():
         if current and used + lengths[row] > batch_tokens:
             batches.append(np.array(current))
             current, used = [], 0

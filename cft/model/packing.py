@@ -77,8 +77,11 @@ class Packed:
         """The same pack on another device."""
         if torch.device(device) == self.ids_T.device:
             return self
-        parts = (self.ids_T, self.positions_T, self.borders, self.last_U)
-        return Packed(*(part.to(device, non_blocking=True) for part in parts), self.lengths)
+        ids_T, positions_T, borders, last_U = (
+            part.to(device, non_blocking=True)
+            for part in (self.ids_T, self.positions_T, self.borders, self.last_U)
+        )
+        return Packed(ids_T, positions_T, borders, last_U, self.lengths)
 
 
 def pack(sequences: Sequence[np.ndarray], device: torch.device | str = "cpu") -> Packed:
@@ -107,8 +110,13 @@ def pack_flat(ids_T: np.ndarray, lengths: np.ndarray, device: torch.device | str
     ends = np.cumsum(lengths)
     positions_T = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)
     borders = np.concatenate([[0], ends]).astype(np.int32)
-    arrays = (ids_T.astype(np.int64), positions_T, borders, ends - 1)
-    packed = Packed(*(torch.from_numpy(array) for array in arrays), lengths)
+    packed = Packed(
+        ids_T=torch.from_numpy(ids_T.astype(np.int64)),
+        positions_T=torch.from_numpy(positions_T),
+        borders=torch.from_numpy(borders),
+        last_U=torch.from_numpy(ends - 1),
+        lengths=lengths,
+    )
     return packed.to(device)
 
 

@@ -37,15 +37,18 @@ def checkpoints(run: RunDirectory) -> list[Path]:
 
 def newest_checkpoint(run: RunDirectory) -> Path | None:
     """The newest complete checkpoint, or None."""
-    return (checkpoints(run) or [None])[-1]
+    complete = checkpoints(run)
+    return complete[-1] if complete else None
 
 
 def save_checkpoint(trainer: "ContrastiveTrainer", run: RunDirectory) -> None:
     """Write ``checkpoint-<step>`` and remove all but the newest few. Only rank 0 calls it."""
     target = run.checkpoints / f"checkpoint-{trainer.state.global_step}"
+    assert trainer.optimizer is not None
+    assert trainer.lr_scheduler is not None
     with whole_folder(target) as folder:
         embedder = trainer.embedder
-        write_adapter(embedder.backbone, folder, embedder.contract)  # type: ignore[arg-type]
+        write_adapter(embedder.backbone, folder, embedder.contract)
         # The names that transformers looks for when it resumes.
         torch.save(trainer.optimizer.state_dict(), folder / "optimizer.pt")
         torch.save(trainer.lr_scheduler.state_dict(), folder / "scheduler.pt")
@@ -59,7 +62,7 @@ def save_checkpoint(trainer: "ContrastiveTrainer", run: RunDirectory) -> None:
 
 def load_checkpoint_adapter(embedder: Embedder, folder: Path | str) -> None:
     """Put the adapter weights of a checkpoint into the model."""
-    load_weights(embedder.backbone, Path(folder))  # type: ignore[arg-type]
+    load_weights(embedder.backbone, Path(folder))
 
 
 def remove_partials(run: RunDirectory) -> None:

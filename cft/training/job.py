@@ -65,7 +65,7 @@ def train(spec: TrainSpec, run: RunDirectory, device: str) -> None:
         steps, steps * loader.global_batch, seconds, steps * loader.global_batch / seconds,
     )  # fmt: skip
     if leads:
-        save_adapter(embedder.backbone, run.adapter, embedder.contract)  # type: ignore[arg-type]
+        save_adapter(embedder.backbone, run.adapter, embedder.contract)
 
 
 def build_embedder(spec: TrainSpec) -> Embedder:
@@ -80,7 +80,7 @@ def build_embedder(spec: TrainSpec) -> Embedder:
     dtype = torch.bfloat16 if recipe.bf16 else torch.float32
     backbone = load_backbone(spec.backbone, dtype, max_length=contract.max_length)
     if recipe.gradient_checkpointing:
-        backbone.gradient_checkpointing_enable({"use_reentrant": False})
+        backbone.activation_checkpointing_enable({"use_reentrant": False})
     model: Any
     if spec.init_adapter:
         folder = Path(spec.init_adapter)

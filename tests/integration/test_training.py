@@ -186,11 +186,19 @@ def test_finished_run_is_not_trained_again(two_ranks):
     assert two_ranks.read_status()["state"] == "finished"
 
 
+DISTURBED = {"lora": {"dropout": 0.2}, "max_steps": 10}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(inputs):
+    run = inputs.run("undisturbed", **DISTURBED)
+    assert finish(run) == 0, tail(run)
+    return run
+
+
 @pytest.mark.parametrize("disturb", ["in a step", "while a checkpoint is written"])
-def test_killed_and_resumed_is_undisturbed(inputs, disturb):
-    options = {"lora": {"dropout": 0.2}, "max_steps": 10}
-    whole, broken = (inputs.run(f"{name} {disturb}", **options) for name in ("whole", "broken"))
-    assert finish(whole) == 0, tail(whole)
+def test_killed_and_resumed_is_undisturbed(inputs, undisturbed, disturb):
+    whole, broken = undisturbed, inputs.run(f"killed {disturb}", **DISTURBED)
     process = start(broken, 2)
     if disturb == "in a step":
         wait_for(lambda: len(broken.read_events()[0]) >= 7, process)  # a param and six steps

@@ -7,8 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cft.errors import CftError
+from cft.model import attention
+from cft.model.embedder import Embedder
+from cft.model.lora import attach_lora
+from cft.recipe import LoraRecipe
 from cft.training.batches import BatchLoader, collate, rows_of_step, share_of
-from tests.tiny import byte_tokenizer, contract, tiny_store
+from cft.training.objective import contrastive_loss
+from tests.tiny import byte_tokenizer, contract, tiny_model, tiny_store
 
 
 @settings(max_examples=50, deadline=None)
@@ -88,3 +93,45 @@ def test_loader_has_no_labels_and_full_batches_only(tmp_path):
 def test_less_data_than_a_batch_is_refused(tmp_path):
     with pytest.raises(CftError, match=r"4 triplets on each of 2 processes, 8 in all, .* has 7"):
         BatchLoader(tiny_store(tmp_path / "s", rows=7), 4, 20, 0, rank=0, world_size=2)
+
+
+def test_one_forward_equals_three(tmp_path):
+    """Loss and adapter gradients of the pack are those of three padded forwards."""
+    store = tiny_store(tmp_path / "store", rows=12, texts=20)
+    rows_B = np.arange(12)
+    batch = collate(store, rows_B, step=0)
+    ids = store.triplet_ids(rows_B)
+    wanted = LoraRecipe(r=4, dropout=0.0, target_modules=["q_proj", "v_proj", "down_proj"])
+
+    def gradients(kind, loss_of):
+        model = attach_lora(tiny_model("llama", kind), wanted, seed=1).train()
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if "lora_B" in name:  # at zero, A would have no gradient
+                    parameter.normal_(generator=torch.Generator().manual_seed(len(name)))
+        loss = loss_of(model)
+        loss.backward()
+        return loss, {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
+
+    def packed(model):
+        return contrastive_loss(Embedder(model, contract())(batch.packed), batch, 0.05, False).loss
+
+    def three(model):
+        columns = []
+        for column in (ids[0], ids[1], ids[2][:, 0]):
+            sequences = [torch.tensor(store.tokens(int(id)).tolist()) for id in column]
+            ids_BL = torch.nn.utils.rnn.pad_sequence(sequences, batch_first=True, padding_value=2)
+            lengths_B = torch.tensor([len(one) for one in sequences])
+            keep_BL = torch.arange(ids_BL.shape[1]) < lengths_B[:, None]
+            hidden = model(input_ids=ids_BL, attention_mask=keep_BL.long(), use_cache=False)
+            last_BD = hidden.last_hidden_state[torch.arange(len(sequences)), lengths_B - 1]
+            columns.append(torch.nn.functional.normalize(last_BD, dim=-1))
+        logits_BC = columns[0] @ torch.cat(columns[1:]).T / 0.05
+        return torch.nn.functional.cross_entropy(logits_BC, torch.arange(12))
+
+    loss, mine = gradients(attention.NAME, packed)
+    expected, theirs = gradients("sdpa", three)
+    torch.testing.assert_close(loss, expected, atol=1e-5, rtol=1e-5)
+    for name, gradient in theirs.items():
+        assert gradient.any(), name
+        torch.testing.assert_close(mine[name], gradient, atol=1e-4, rtol=1e-4, msg=name)

@@ -86,6 +86,29 @@ def test_almost_every_entry_moves_in_ten_steps_even_over_a_bf16_backbone():
     assert min(moved) > 0.99
 
 
+def test_activation_checkpointing_changes_no_gradient(monkeypatch):
+    calls = []
+    bucketed = attention._bucketed
+    monkeypatch.setattr(
+        attention, "_bucketed", lambda *parts: (calls.append(1), bucketed(*parts))[1]
+    )
+
+    def gradients(checkpointed):
+        backbone = tiny_model("llama", attention.NAME)
+        if checkpointed:
+            backbone.activation_checkpointing_enable({"use_reentrant": False})
+        model = trained(attach_lora(backbone, RECIPE.model_copy(update={"dropout": 0.3}), 7))
+        calls.clear()
+        torch.manual_seed(3)
+        vectors_UD = Embedder(model, contract())(pack(random_sequences(6)))
+        (vectors_UD * torch.arange(32.0)).sum().backward()
+        return len(calls), [p.grad for p in model.parameters() if p.requires_grad]
+
+    (direct_calls, direct), (again_calls, again) = gradients(False), gradients(True)
+    assert (direct_calls, again_calls) == (2, 4)  # two layers, computed once more on the way back
+    assert all(torch.equal(one, other) for one, other in zip(direct, again, strict=True))
+
+
 def test_unknown_target_lists_the_linear_layers():
     with pytest.raises(CftError, match=r"'query' matches no linear layer; .*down_proj.*q_proj"):
         wrapped(RECIPE.model_copy(update={"target_modules": ["q_proj", "query"]}))
