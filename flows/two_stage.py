@@ -1,8 +1,10 @@
 """The main job: from texts to a registered embedder, in two stages of contrastive training."""
 
+import signal
 import sys
 import time
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from prefect import flow
@@ -133,9 +135,12 @@ def two_stage(recipe: Recipe = Recipe()) -> dict[str, Any]:  # noqa: B008 (shown
 def run_and_show(recipe: Recipe) -> dict[str, Any]:
     """Run the flow in this process and print its table and how to open both UIs on it.
 
-    Exits with code 1, after the last lines of its log, when a training process failed.
+    Exits with code 1, after the last lines of its log, when a training process failed. SIGTERM
+    and the loss of the terminal end it as Ctrl-C does: nothing that it started is left behind.
     """
     use_terminal()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
     try:
         result = two_stage(recipe)
     except TrainingError as error:
@@ -143,3 +148,8 @@ def run_and_show(recipe: Recipe) -> dict[str, Any]:
         sys.exit(1)
     show(recipe, result)
     return result
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    # The default action would skip every clean-up, also that of Prefect's temporary server.
+    sys.exit(128 + number)

@@ -9,6 +9,8 @@ from typing import Any
 from prefect import Task, get_run_logger
 from prefect.context import TaskRunContext
 
+from cft.files import digest_json
+
 
 @dataclass(frozen=True)
 class Step:
@@ -23,9 +25,10 @@ def key_of_target(context: TaskRunContext, parameters: dict[str, Any]) -> str:
     """Cache key of a task that makes one folder.
 
     The folder's name is the digest of everything that goes into it (settings, source files,
-    code), so the path says it all; the task's name keeps two makers apart.
+    code). The task's name keeps two makers apart, the place two state folders on one server.
     """
-    return f"{context.task.name}:{parameters['target']}"
+    target = Path(parameters["target"])
+    return f"{context.task.name}-{target.name}-{digest_json(str(target.parent))[:8]}"
 
 
 class Steps:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,7 @@ def _with_log(message: str, run: RunDirectory) -> str:
     return "\n".join([f"{message}; last lines of its log in {run.path}:", *lines])
 
 
-def _progress_artifact(spec: TrainSpec):  # type: ignore[no-untyped-def]
+def _progress_artifact(spec: TrainSpec) -> Callable[[float], None]:
     """A progress bar in the UI; a server that does not take it disturbs nobody."""
     made: list[Any] = []
 

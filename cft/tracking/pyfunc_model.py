@@ -8,8 +8,8 @@ the same float32 vectors as :meth:`cft.model.encoder.Encoder.encode`. Pass ``par
 from pathlib import Path
 from typing import Any
 
-import mlflow.pyfunc
 from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel
 
 from cft.errors import CftError
 
@@ -46,7 +46,7 @@ class Embedding:
             backbone, Path(context.artifacts["adapter"]), device=config.get("device", "auto")
         )
 
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+    def predict(self, context, model_input, params=None):
         """Embed texts.
 
         Args:
@@ -62,7 +62,7 @@ class Embedding:
         return self.encoder.encode(list(texts), prompt=prompt, progress=False)
 
 
-class EmbedderModel(Embedding, mlflow.pyfunc.PythonModel):
+class EmbedderModel(Embedding, PythonModel):
     """The model that MLflow loads."""
 
 

@@ -11,7 +11,6 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunStatus, RunTag
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from mlflow.utils.time import get_current_time_millis
 
@@ -169,18 +168,19 @@ class Tracking:
 
 def _experiment(client: MlflowClient, name: str, home: Home) -> str:
     """Id of the experiment, made when it is missing; two makers at once are fine."""
-    if (found := client.get_experiment_by_name(name)) is not None:
-        if found.lifecycle_stage == "deleted":
-            client.restore_experiment(found.experiment_id)
-        return found.experiment_id
-    # A server decides itself where artifacts go; the SQLite file has no opinion but the cwd.
-    place = home.mlflow_artifacts.as_uri() if home.tracks_locally else None
-    try:
-        return client.create_experiment(name, artifact_location=place)
-    except MlflowException as error:
-        if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
-            raise
-        return client.get_experiment_by_name(name).experiment_id
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        # A server decides itself where artifacts go; the SQLite file has no opinion but the cwd.
+        place = home.mlflow_artifacts.as_uri() if home.tracks_locally else None
+        try:
+            return client.create_experiment(name, artifact_location=place)
+        except MlflowException:
+            found = client.get_experiment_by_name(name)
+            if found is None:  # nobody was quicker: it is a real error
+                raise
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return found.experiment_id
 
 
 def as_text(value: Any) -> str:

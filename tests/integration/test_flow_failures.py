@@ -1,5 +1,6 @@
 """What a two-stage run leaves when something goes wrong: the truth, and nothing half-written."""
 
+import contextlib
 import json
 import os
 import signal
@@ -8,21 +9,27 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from mlflow import MlflowClient
+from prefect import flow
 from prefect.client.orchestration import get_client
 
 from cft.errors import CftError
 from cft.home import Home
 from cft.recipe import Recipe
 from cft.tracking.run_directory import RunDirectory
+from cft.tracking.runs import Tracking
+from cft.training.spec import TrainSpec
 from flows.two_stage import two_stage
 from tasks.machine import supervisor
 from tasks.machine.local import LocalMachine
-from tasks.train import TrainingError
+from tasks.train import TrainingError, train_stage
+from tests.processes import until
 
 pytestmark = pytest.mark.integration
 
@@ -177,61 +184,99 @@ run_and_show(validated(json.loads(sys.argv[1]), "argument"))
 """
 
 
-@pytest.fixture
-def driven(home: Home, long: Recipe) -> Iterator[subprocess.Popen]:
+@dataclass
+class Driven:
     """The flow in a process of its own, as `cft` runs it, on the same state folder."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", DRIVER, json.dumps(long.model_dump())],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=os.environ | {"CFT_HOME": str(home.path)},
-    )
-    yield process
-    if process.poll() is None:
-        process.kill()
-    process.communicate()
+
+    process: subprocess.Popen
+    output: Path
+
+    def left(self) -> list[str]:
+        """Command lines of its process group that are still there; jobs are in other groups."""
+        found = []
+        for one in psutil.process_iter(["pid", "cmdline", "status"]):
+            with contextlib.suppress(ProcessLookupError):
+                if os.getpgid(one.pid) == self.process.pid and one.info["status"] != "zombie":
+                    found.append(" ".join(one.info["cmdline"]))
+        return found
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.fixture
+def driven(home: Home, long: Recipe, tmp_path: Path) -> Iterator[Driven]:
+    output = tmp_path / "output.txt"
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-c", DRIVER, json.dumps(long.model_dump())],
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {"CFT_HOME": str(home.path)},
+            start_new_session=True,
+        )
+    yield Driven(process, output)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_stopped_flow_leaves_no_process_and_says_killed(
-    home: Home, driven: subprocess.Popen, number: int
+    home: Home, driven: Driven, number: int
 ) -> None:
     struck: list[float] = []
 
     def strike(run: RunDirectory) -> None:
-        struck.append(time.monotonic())
-        driven.send_signal(number)
+        struck.append(time.time())
+        driven.process.send_signal(number)
 
     striker = Striker(home, strike)
     striker.start()
-    output, _ = driven.communicate(timeout=240)
+    code = driven.process.wait(timeout=240)
     striker.join()
     run = striker.run_directory
-    assert run is not None, output[-2000:]
-    assert driven.returncode != 0
+    assert run is not None, driven.output.read_text(encoding="utf-8")[-2000:]
+    assert code != 0
+    assert driven.left() == [], "the temporary server ends with the flow"
     assert supervisor.members(supervisor.read_json(run.path / "supervisor.json")["token"]) == set()
     assert run.read_status()["state"] == "killed"
-    ended = run.read_status()["ended"] - time.time() + time.monotonic()
-    assert ended - struck[0] < 15
+    assert run.read_status()["ended"] - struck[0] < 15
     assert list(run.checkpoints.glob("checkpoint-*")), "the last checkpoint is kept"
     job = run.path.parent.name
     assert status_by_role(home, job) == {"two-stage": "KILLED", "stage1": "KILLED"}
 
 
-def test_kill_9_of_the_flow_spares_the_job(home: Home, driven: subprocess.Popen) -> None:
-    striker = Striker(home, lambda run: driven.kill())
+def test_kill_9_of_the_flow_spares_the_job_and_a_retry_takes_it_up(
+    home: Home, driven: Driven
+) -> None:
+    striker = Striker(home, lambda run: os.killpg(driven.process.pid, signal.SIGKILL))
     striker.start()
-    driven.communicate(timeout=240)
+    driven.process.wait(timeout=240)
     striker.join()
     run = striker.run_directory
     assert run is not None
     machine = LocalMachine(grace=2)
     handle = machine.find(run.path)
     assert handle is not None
-    offset = run.events.stat().st_size
-    deadline = time.monotonic() + 60
-    while run.events.stat().st_size == offset and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert run.events.stat().st_size > offset, "it trains on without its watcher"
-    assert machine.stop(handle).state == "killed"
+    steps = len(run.read_events(0)[0])
+    assert until(lambda: len(run.read_events(0)[0]) > steps, 60), "it trains on, unwatched"
+
+    # What a retried flow run does: the same task on the same run directory.
+    spec = TrainSpec.load(run.spec)
+    tracking = Tracking.open(home, "cft")
+
+    @flow
+    def retried() -> None:
+        with tracking.run("long stage1", role="stage1", job=run.path.parent.name) as tracked:
+            seen.append(tracked.id)
+            train_stage(spec, str(run.path), tracked)
+
+    seen: list[str] = []
+    killer = threading.Timer(4.0, kill_launcher, [run])
+    killer.start()
+    with pytest.raises(TrainingError, match="killed by signal 9"):
+        retried()
+    assert len(list(run.path.glob("train-*.log"))) == 1, "it was not started a second time"
+    assert supervisor.members(handle.token) == set()
+    history = tracking.client.get_metric_history(seen[0], "train/loss")
+    logged = [e["step"] for e in run.read_events(0)[0] if "train/loss" in e.get("values", {})]
+    assert sorted(point.step for point in history) == logged, "each step once, none lost"
+    assert tracking.client.get_run(seen[0]).info.status == "FAILED"
