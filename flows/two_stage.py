@@ -21,6 +21,7 @@ from tasks.data import (
     build_corpus,
     corpus_folder,
     require_full_batches,
+    require_sources,
     store_folder,
     text_contract,
     tokenise,
@@ -141,6 +142,9 @@ def run_and_show(recipe: Recipe) -> dict[str, Any]:
     use_terminal()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
+    require_sources(recipe.data)
+    if recipe.model.backbone:
+        given_backbone(recipe.model.backbone)
     try:
         result = two_stage(recipe)
     except TrainingError as error:

@@ -14,6 +14,7 @@ from cft.recipe import DataRecipe, ModelRecipe, Recipe
 from cft.training.launch import world_size_for
 from cft.triplets.prepare import (
     EVALUATION_SET,
+    load_corpora,
     load_manifest,
     load_triplets,
     prepare,
@@ -42,6 +43,17 @@ def _source_digest(source: str | None) -> str | None:
     if path.is_dir():
         return digest_folder(path)
     return digest_file(path) if path.is_file() else f"missing {source}"
+
+
+def require_sources(recipe: DataRecipe) -> None:
+    """Say that a source is missing before any server is started for nothing.
+
+    Raises:
+        CftError: in the words of its reader.
+    """
+    given = [source for source in (recipe.itihasa, recipe.vbt) if source is not None]
+    if not all(Path(source).exists() for source in given):
+        load_corpora(recipe)
 
 
 @task(name="build-corpus", cache_key_fn=key_of_target, persist_result=True)

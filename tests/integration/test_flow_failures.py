@@ -173,6 +173,27 @@ def test_a_backbone_that_is_none(home: Home, tiny: Recipe, tmp_path: Path) -> No
     assert {path.name for path in home.path.iterdir()} == made
 
 
+@pytest.mark.parametrize("missing", [True, False], ids=["no folder", "empty folder"])
+def test_bad_input_is_one_line_on_the_terminal(home: Home, tmp_path: Path, missing: bool) -> None:
+    before = folders(home)
+    if not missing:
+        (tmp_path / "epic").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", "cft.cli", "pilot", "--itihasa", str(tmp_path / "epic")],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env=os.environ | {"CFT_HOME": str(home.path)},
+    )
+    assert done.returncode == 2, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert lines[-1].startswith(f"error: {tmp_path / 'epic'}")
+    assert len([line for line in lines if "epic" in line]) == 1, "said once"
+    assert "Traceback" not in done.stderr + done.stdout
+    assert folders(home) == before
+    assert not list(home.path.rglob("*.partial"))
+
+
 DRIVER = """
 import json, sys
 from cft.home import Home
