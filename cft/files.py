@@ -13,6 +13,12 @@ from typing import Any
 PARTIAL = ".partial"
 
 
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
 def fsync_folder(folder: Path) -> None:
     """Make renames inside ``folder`` durable."""
     handle = os.open(folder, os.O_RDONLY)
@@ -32,6 +38,8 @@ def write_atomic(path: Path, content: str | bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        # mkstemp makes files that only their owner reads; results are shared like any other file.
+        Path(beside).chmod(0o666 & ~_umask())
         Path(beside).replace(path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):

@@ -71,13 +71,13 @@ class DataRecipe(Settings):
 class NanoRecipe(Settings):
     """The nano backbone that is trained on the spot when no backbone is given."""
 
-    vocab_size: int = Field(4096, ge=512, le=65536, description="Pieces of its BPE tokenizer.")
-    hidden_size: int = Field(192, ge=32, multiple_of=16, description="Width of the model.")
-    num_layers: int = Field(4, ge=1, le=64, description="Decoder layers.")
+    vocab_size: int = Field(3072, ge=512, le=65536, description="Pieces of its BPE tokenizer.")
+    hidden_size: int = Field(256, ge=32, multiple_of=16, description="Width of the model.")
+    num_layers: int = Field(2, ge=1, le=64, description="Decoder layers.")
     num_heads: int = Field(4, ge=1, le=64, description="Attention heads.")
-    max_steps: int = Field(400, ge=1, description="Pre-training optimiser steps.")
+    max_steps: int = Field(220, ge=1, description="Pre-training optimiser steps.")
     batch_tokens: int = Field(4096, ge=128, description="Tokens of one pre-training step.")
-    learning_rate: float = Field(3e-3, gt=0, le=1, description="Peak learning rate.")
+    learning_rate: float = Field(2e-3, gt=0, le=1, description="Peak learning rate.")
     seed: int = Field(7, ge=0, description="Seed of initialisation and order.")
 
 

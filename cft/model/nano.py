@@ -1,7 +1,7 @@
 """The nano backbone: a small Llama and its tokenizer, trained on given texts in a minute or two.
 
-It stands in for a pre-trained model where none can be downloaded. It reads the texts as
-monolingual documents in their order and never sees a verse beside its translation.
+It stands in for a pre-trained model where none can be downloaded. It reads the texts one after
+the other in the given order, each closed by EOS.
 """
 
 import json
@@ -95,6 +95,7 @@ def pretraining_rows(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -
 
 def pretrain(rows_RW: np.ndarray, vocab_size: int, recipe: NanoRecipe) -> LlamaForCausalLM:
     """Next-token training of a freshly initialised Llama; AdamW, warm-up, cosine to a tenth."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(recipe.seed)
     model = LlamaForCausalLM(
         LlamaConfig(
@@ -111,7 +112,7 @@ def pretrain(rows_RW: np.ndarray, vocab_size: int, recipe: NanoRecipe) -> LlamaF
             pad_token_id=SPECIAL.index(PAD),
             use_cache=False,
         )
-    )
+    ).to(device)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.95), weight_decay=0.1
     )
@@ -133,9 +134,11 @@ def pretrain(rows_RW: np.ndarray, vocab_size: int, recipe: NanoRecipe) -> LlamaF
         while len(queue) < batch:
             queue = np.concatenate([queue, order.permutation(len(rows_RW))])
         taken, queue = queue[:batch], queue[batch:]
-        ids_BW = torch.from_numpy(rows_RW[taken])
-        loss = model(input_ids=ids_BW[:, :-1], labels=None).logits.flatten(0, 1)
-        loss = torch.nn.functional.cross_entropy(loss.float(), ids_BW[:, 1:].flatten())
+        ids_BW = torch.from_numpy(rows_RW[taken]).to(device)
+        logits_BWV = model(input_ids=ids_BW[:, :-1]).logits
+        loss = torch.nn.functional.cross_entropy(
+            logits_BWV.flatten(0, 1).float(), ids_BW[:, 1:].flatten()
+        )
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -152,7 +155,7 @@ def pretrain(rows_RW: np.ndarray, vocab_size: int, recipe: NanoRecipe) -> LlamaF
         tokens / seconds,
         loss.item(),
     )
-    return model.eval()
+    return model.cpu().eval()
 
 
 def make_backbone(texts: Sequence[str], recipe: NanoRecipe, folder: Path) -> Path:

@@ -160,10 +160,11 @@ def load_triplets(folder: Path, stage: str) -> Triplets:
 
 
 def training_texts(folder: Path) -> list[str]:
-    """Distinct texts of the training splits: all Sanskrit of a corpus, then all its English.
+    """Distinct texts of the training splits as an interlinear edition prints them.
 
-    A backbone pre-trained on them meets each language as documents of its own and never a verse
-    beside its translation.
+    Each verse is followed by its English, in the order of the corpus, the epic first. What a
+    large multilingual model picks up from the parallel texts of the web, a nano backbone can only
+    get from here.
 
     Raises:
         CftError: the file is missing or not whole.
@@ -173,7 +174,7 @@ def training_texts(folder: Path) -> list[str]:
 
 
 def _documents(pairs: list[VersePair]) -> list[str]:
-    return [pair.sanskrit for pair in pairs] + [pair.english for pair in pairs]
+    return [text for pair in pairs for text in (pair.sanskrit, pair.english)]
 
 
 def _read(path: Path) -> pa.Table:

@@ -28,9 +28,7 @@ def tokenizer():
     return train_tokenizer(TEXTS, TINY.vocab_size)
 
 
-@pytest.mark.parametrize(
-    "text", ["वनम् गच्छति", "The king: unseen zebra!", "漢字 🕉", "tab\tand two"]
-)
+@pytest.mark.parametrize("text", ["वनम् गच्छति", "The king: unseen zebra!", "漢字 🕉", "tab\tand two"])
 def test_no_text_is_unknown_and_eos_closes_it(tokenizer, text):
     ids = tokenizer(text)["input_ids"]
     assert ids[-1] == tokenizer.eos_token_id

@@ -1,0 +1,35 @@
+"""``make bench``: every benchmark that this machine can run, one after the other.
+
+    python -m tests.benchmarks [NAME ...] [--backbone DIR]
+
+Each prints ratios against a peer that was measured in the same run. Absolute figures belong to the
+machine that printed them.
+"""
+
+import argparse
+import importlib
+import platform
+from pathlib import Path
+
+import torch
+
+BENCHMARKS = ("encoding", "training_step")
+
+
+def main() -> None:
+    """Run the named benchmarks, or all."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
+    parser.add_argument("--backbone", type=Path, help="a local causal LM; default: a nano model")
+    chosen = parser.parse_args()
+    print(
+        f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, ", end=""
+    )
+    print(f"torch {torch.__version__}, CUDA {torch.cuda.is_available()}")
+    for name in chosen.names or BENCHMARKS:
+        print(f"\n## {name}\n")
+        importlib.import_module(f"tests.benchmarks.{name}").main(chosen.backbone)
+
+
+if __name__ == "__main__":
+    main()

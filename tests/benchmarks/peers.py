@@ -1,0 +1,59 @@
+"""What the benchmarks share: texts, a backbone, a sentence-transformers peer, paired timing."""
+
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.models import Normalize, Pooling, Transformer
+
+from cft.corpora.synthetic import epic
+from cft.model.nano import make_backbone
+from cft.recipe import NanoRecipe
+
+
+def verses() -> tuple[list[str], list[str]]:
+    """Sanskrit and English of the embedded epic's training chapters."""
+    rows = epic().splits["train"]
+    return [row.sanskrit for row in rows], [row.english for row in rows]
+
+
+def nano(folder: Path) -> Path:
+    """The pilot's nano shape, barely trained: speed does not depend on what it learned."""
+    sanskrit, english = verses()
+    return make_backbone([*sanskrit, *english], NanoRecipe(max_steps=2), folder)
+
+
+def sentence_transformer(backbone: Path, max_length: int, device: str) -> SentenceTransformer:
+    """The same backbone in sentence-transformers: last token, unit norm, dynamic padding.
+
+    Its tokenizer must append EOS by itself, as the nano tokenizer does.
+    """
+    transformer = Transformer(str(backbone), max_seq_length=max_length)
+    pooling = Pooling(transformer.get_word_embedding_dimension(), pooling_mode="lasttoken")
+    return SentenceTransformer(modules=[transformer, pooling, Normalize()], device=device)
+
+
+def in_turn(ways: dict[str, Callable[[], None]], rounds: int = 5) -> dict[str, float]:
+    """Median seconds of each way, run A B C A B C …, after one warm-up of each.
+
+    Turns spread a machine's drift over all ways, so the ratios hold where the seconds do not.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for way in ways.values():
+        way()
+    for _ in range(rounds):
+        for name, way in ways.items():
+            started = time.perf_counter()
+            way()
+            seconds[name].append(time.perf_counter() - started)
+    return {name: statistics.median(times) for name, times in seconds.items()}
+
+
+def print_table(seconds: dict[str, float], items: dict[str, int], unit: str, ours: str) -> None:
+    """One row a way: items per second, and how many times faster ours is."""
+    print(f"| way | {unit}/s | ours is faster by |\n|---|---|---|")
+    rate = {name: items[name] / seconds[name] for name in seconds}
+    for name, value in rate.items():
+        print(f"| {name} | {value:,.1f} | {rate[ours] / value:.2f} x |")
