@@ -10,6 +10,7 @@ from typing import Any
 from prefect import flow
 from prefect.runtime import flow_run
 
+from cft.files import write_json
 from cft.home import Home
 from cft.recipe import Recipe
 from cft.tracking.lineage import code_version
@@ -48,7 +49,8 @@ def two_stage(recipe: Recipe = Recipe()) -> dict[str, Any]:  # noqa: B008 (shown
         recipe: every setting; the defaults are those of the original two-stage training.
 
     Returns:
-        References to all that was made: folders, run ids, the registered version, the steps.
+        References to all that was made: folders, run ids, the registered version, the steps. The
+        same stands in ``result.json`` in the run directory.
     """
     started = time.perf_counter()
     home, job, code, steps = Home.from_environment(), str(flow_run.id), code_version(), Steps()
@@ -113,7 +115,7 @@ def two_stage(recipe: Recipe = Recipe()) -> dict[str, Any]:  # noqa: B008 (shown
             },
         }
         report = publish_report(tracked, recipe, evaluations, str(results), record)
-    return {
+    result = {
         "flow_run_id": job,
         "mlflow_run_id": tracked.parent.id,
         "mlflow_experiment_id": tracked.tracking.experiment_id,
@@ -131,6 +133,8 @@ def two_stage(recipe: Recipe = Recipe()) -> dict[str, Any]:  # noqa: B008 (shown
         "reused": steps.reused,
         "seconds": record["seconds"],
     }
+    write_json(here / "result.json", result)
+    return result
 
 
 def run_and_show(recipe: Recipe) -> dict[str, Any]:

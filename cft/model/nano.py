@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from tokenizers.models import BPE
 from tokenizers.processors import TemplateProcessing
 from tokenizers.trainers import BpeTrainer
 from tqdm import tqdm
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from cft.errors import CftError
 from cft.files import whole_folder, write_json
@@ -93,11 +94,11 @@ def pretraining_rows(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -
     return stream[starts + np.arange(WINDOW + 1)[None, :]]
 
 
-def pretrain(rows_RW: np.ndarray, vocab_size: int, recipe: NanoRecipe) -> LlamaForCausalLM:
+def pretrain(rows_RW: np.ndarray, vocab_size: int, recipe: NanoRecipe) -> PreTrainedModel:
     """Next-token training of a freshly initialised Llama; AdamW, warm-up, cosine to a tenth."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(recipe.seed)
-    model = LlamaForCausalLM(
+    model: Any = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=vocab_size,
             hidden_size=recipe.hidden_size,
@@ -112,7 +113,8 @@ def pretrain(rows_RW: np.ndarray, vocab_size: int, recipe: NanoRecipe) -> LlamaF
             pad_token_id=SPECIAL.index(PAD),
             use_cache=False,
         )
-    ).to(device)
+    )
+    model.to(device)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.95), weight_decay=0.1
     )

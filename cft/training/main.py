@@ -4,7 +4,9 @@ Every rank runs this file. It reads ``spec.json``, trains, and leaves the adapte
 """
 
 import logging
+import os
 import sys
+import warnings
 from pathlib import Path
 
 from accelerate import PartialState
@@ -18,9 +20,12 @@ from cft.training.spec import TrainSpec
 
 def main(argv: list[str]) -> int:
     """Train the run directory that is named; the exit code of this rank."""
+    first = os.environ.get("RANK", "0") == "0"
     logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr
+        level=logging.INFO if first else logging.WARNING, format="%(message)s", stream=sys.stderr
     )
+    # What torch and transformers will rename one day is nothing that a run's reader can act on.
+    warnings.filterwarnings("ignore", category=FutureWarning)
     if len(argv) != 1:
         print("usage: python -m cft.training.main RUN_DIR", file=sys.stderr)
         return 2

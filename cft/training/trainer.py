@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 from transformers import (
+    PrinterCallback,
     Trainer,
     TrainerCallback,
     TrainerControl,
@@ -23,6 +24,7 @@ from cft.training.batches import Batch, BatchLoader, share_of
 from cft.training.checkpoints import load_checkpoint_adapter, save_checkpoint
 from cft.training.gather import rank, sum_over_ranks, world_size
 from cft.training.objective import contrastive_loss
+from cft.training.progress import Progress
 
 logger = logging.getLogger("cft.training")
 
@@ -54,6 +56,8 @@ def training_arguments(recipe: TrainRecipe, run: RunDirectory, device: str) -> T
         # The buffers are constants of the architecture; DDP would send them before every forward.
         ddp_broadcast_buffers=False,
         report_to="none",
+        # Our own callback shows a named bar and lines that a person reads.
+        disable_tqdm=True,
     )
 
 
@@ -74,8 +78,9 @@ class ContrastiveTrainer(Trainer):
         super().__init__(
             model=embedder,
             args=training_arguments(recipe, run, device),
-            callbacks=[_LogLastStep()],
+            callbacks=[_LogLastStep(), Progress(run.path.name)],
         )
+        self.remove_callback(PrinterCallback)
         self.embedder = embedder
         self.loader = loader
         self.recipe = recipe
