@@ -75,7 +75,7 @@ class NanoRecipe(Settings):
     hidden_size: int = Field(256, ge=32, multiple_of=16, description="Width of the model.")
     num_layers: int = Field(2, ge=1, le=64, description="Decoder layers.")
     num_heads: int = Field(4, ge=1, le=64, description="Attention heads.")
-    max_steps: int = Field(160, ge=1, description="Pre-training optimiser steps.")
+    max_steps: int = Field(240, ge=1, description="Pre-training optimiser steps.")
     batch_tokens: int = Field(4096, ge=128, description="Tokens of one pre-training step.")
     learning_rate: float = Field(2e-3, gt=0, le=1, description="Peak learning rate.")
     seed: int = Field(7, ge=0, description="Seed of initialisation and order.")

@@ -27,6 +27,9 @@ def environment_of(home: Home) -> dict[str, str]:
         "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
         "PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS": "flows.console.OneLineConsole",
+        # Threads that spin while they wait cost six times the speed as soon as two processes want
+        # the same cores; read once, when torch is loaded.
+        "OMP_WAIT_POLICY": "PASSIVE",
         TRACKING_VARIABLE: home.local_tracking_uri,
         "MLFLOW_DISABLE_TELEMETRY": "true",
         # The defaults (120 s, seven retries) would hold a run for minutes when a server is down.

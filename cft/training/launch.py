@@ -79,6 +79,8 @@ def launch_environment(world_size: int, device: str) -> dict[str, str]:
     if resolve_device(device) != "cuda":
         threads = max(1, len(os.sched_getaffinity(0)) // world_size) if _has_affinity() else 1
         environment["OMP_NUM_THREADS"] = str(threads)
+        # Spinning threads would take the cores from the other ranks and from everybody else.
+        environment["OMP_WAIT_POLICY"] = "PASSIVE"
         # Without this a machine that has GPUs would use them against the recipe.
         environment["CUDA_VISIBLE_DEVICES"] = ""
         environment["ACCELERATE_USE_CPU"] = "true" if resolve_device(device) == "cpu" else "false"
