@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-BENCHMARKS = ("encoding", "training_step")
+BENCHMARKS = ("encoding",)
 
 
 def main() -> None:
