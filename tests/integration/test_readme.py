@@ -113,7 +113,7 @@ def test_make_test_collects_every_test(place: Place):
 
 def test_prefect_ui_command_serves_the_run(pilot: Pilot, place: Place):
     port = _free_port()
-    env = place.env | {"PREFECT_SERVER_API_PORT": str(port), "PREFECT_API_URL": ""}
+    env = place.env | {"PREFECT_SERVER_API_PORT": str(port)}
     with _serving(PREFECT_UI, place, env, f"http://127.0.0.1:{port}/api/health"):
         flow_run = pilot.result["flow_run_id"]
         page = _get(f"http://127.0.0.1:{port}/api/flow_runs/{flow_run}")
