@@ -58,7 +58,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("PREFECT_", "MLFLOW_", "CFT_", "PYTEST_"))
+        # MAKE…: an outer `make test ARGS=…` would hand its arguments to the `make` tested here.
+        if not name.startswith(("PREFECT_", "MLFLOW_", "CFT_", "PYTEST_", "MAKE", "MFLAGS", "ARGS"))
     }
     return Place(folder, home, kept | {"HOME": str(home)})
 
