@@ -9,6 +9,7 @@ from cft.training.gather import gather_rows, gather_with_grad, rank, row_counts,
 from cft.training.objective import LossOptions, contrastive_loss
 
 TEXTS, FEATURES, DIMENSIONS = 20, 6, 5
+PLAIN = LossOptions()
 
 
 def share(rows: int, sizes: list[int], ways: int, number: int) -> SimpleNamespace:
@@ -31,7 +32,7 @@ def share(rows: int, sizes: list[int], ways: int, number: int) -> SimpleNamespac
 
 
 def step(
-    sizes: list[int], ways: int, masked: bool, exchange: bool, options: LossOptions = LossOptions()
+    sizes: list[int], ways: int, masked: bool, exchange: bool, options: LossOptions = PLAIN
 ) -> dict[str, torch.Tensor]:
     """Loss, gradients and counts of one step of a linear embedder on this rank's share."""
     torch.manual_seed(1)

@@ -1,5 +1,7 @@
 """Gradients by micro-packs are those of the one joint graph, dropout included."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -40,7 +42,7 @@ def test_cuts_cover_all_texts_within_the_budget(lengths, tokens):
     for first, end in bounds:
         assert end > first
         assert sum(lengths[first:end]) <= tokens or end == first + 1
-    for (first, end), (_, later) in zip(bounds, bounds[1:], strict=False):
+    for (first, end), (_, later) in pairwise(bounds):
         assert later > end
         assert sum(lengths[first : end + 1]) > tokens  # full: the next text had no room
 
