@@ -77,7 +77,6 @@ def cached_backward(
         for micro in micro_packs:
             states.append(_RandomState.now(device))
             embeddings.append(model(micro))
-    after = _RandomState.now(device)
     whole_UD = torch.cat(embeddings).requires_grad_()
     output = loss_of(whole_UD)
     # Not backward(): the wrapper would count the loss's own parameters before it expects any.
@@ -94,7 +93,6 @@ def cached_backward(
                 torch.autograd.backward([embedding_UD, *parameters], [gradient, *others])
             else:
                 torch.autograd.backward([embedding_UD], [gradient])
-    after.restore(device)
     return LossOutput(output.loss.detach(), output.negatives, output.masked)
 
 

@@ -166,10 +166,12 @@ def test_temperature_is_trained_without_decay_and_kept_out_of_the_adapter(worksh
 
 
 def test_a_learned_temperature_stays_in_its_range(workshop):
+    """At a rate at which one update leaves it."""
     trainer = workshop.trained(
-        "range", learn_temperature=True, temperature=0.01, learning_rate=1.0, max_steps=4
+        "range", learn_temperature=True, temperature=0.5, learning_rate=1.0, max_steps=12
     )
     values = [one["train/temperature"] for one in metrics(trainer)]
     assert all(0.01 - 1e-6 <= one <= 1 + 1e-6 for one in values)
+    assert max(values) == pytest.approx(1)
     with pytest.raises(ValidationError, match=r"temperature \(0.001\) must be in"):
         TrainRecipe(learn_temperature=True, temperature=0.001)
