@@ -111,7 +111,7 @@ def require_full_batches(recipe: Recipe, stores: dict[str, Path]) -> None:
     """
     ranks = world_size_for(recipe.launch)
     for stage, folder in stores.items():
-        size = recipe.stage1.batch_size if stage == "stage1" else recipe.stage2.batch_size
+        size = (recipe.stage1 if stage == "stage1" else recipe.stage2).batch_size_for(ranks)
         rows = TokenStore.open(folder).rows
         if rows < size * ranks:
             raise CftError(

@@ -6,16 +6,18 @@ import numpy as np
 import torch
 
 from cft.training.gather import gather_rows, gather_with_grad, rank, row_counts, sum_over_ranks
-from cft.training.objective import contrastive_loss
+from cft.training.objective import LossOptions, contrastive_loss
 
 TEXTS, FEATURES, DIMENSIONS = 20, 6, 5
+PLAIN = LossOptions()
 
 
 def share(rows: int, sizes: list[int], ways: int, number: int) -> SimpleNamespace:
     """Rank ``number``'s part of a fixed random batch, in the shape of a Batch."""
     draw = np.random.default_rng(0)
     ids = np.array([draw.permutation(TEXTS)[: 2 + ways] for _ in range(rows)])
-    known = ids[:, 1:2]
+    positives = [ids[ids[:, 0] == anchor, 1] for anchor in ids[:, 0]]
+    known = np.array([np.resize(one, max(map(len, positives))) for one in positives])
     start = sum(sizes[:number])
     mine, known = ids[start : start + sizes[number]], known[start : start + sizes[number]]
     distinct_U, place = np.unique(mine, return_inverse=True)
@@ -29,14 +31,17 @@ def share(rows: int, sizes: list[int], ways: int, number: int) -> SimpleNamespac
     )  # fmt: skip
 
 
-def step(sizes: list[int], ways: int, masked: bool, exchange: bool) -> dict[str, torch.Tensor]:
+def step(
+    sizes: list[int], ways: int, masked: bool, exchange: bool, options: LossOptions = PLAIN
+) -> dict[str, torch.Tensor]:
     """Loss, gradients and counts of one step of a linear embedder on this rank's share."""
     torch.manual_seed(1)
     features = torch.randn(TEXTS, FEATURES)
     model = torch.nn.Linear(FEATURES, DIMENSIONS)
     batch = share(sum(sizes), sizes, ways, rank())
     vectors = torch.nn.functional.normalize(model(features[batch.texts_U]), dim=-1)
-    output = contrastive_loss(vectors, batch, 0.05, masked, None if exchange else sizes)
+    counts = None if exchange else sizes
+    output = contrastive_loss(vectors, batch, 0.05, masked, counts, options)
     output.loss.backward()
     # What data-parallel training does to gradients; its own class takes seconds to import.
     weight, bias = (sum_over_ranks(p.grad) / len(sizes) for p in model.parameters())

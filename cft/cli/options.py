@@ -59,7 +59,7 @@ def _option(leaf: Leaf) -> click.Option:
     text = leaf.field.description or ""
     names = [leaf.parameter, leaf.flag]
     if _is_list(leaf.field.annotation):
-        shown = ",".join(default)
+        shown = ",".join(str(one) for one in default) or "none"
         return click.Option(
             names, type=str, metavar="A,B or A B", help=f"{text}  [default: {shown}]"
         )

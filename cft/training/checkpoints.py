@@ -1,8 +1,8 @@
 """Checkpoints that are whole or absent, and hold no code.
 
 ``checkpoint-N`` is written beside and renamed, so a folder of that name is always complete. It
-holds the adapter (safetensors, JSON), the optimiser and schedule (tensors and numbers, read with
-``weights_only``) and the trainer's state (JSON).
+holds the adapter (safetensors, JSON), a learned temperature (safetensors), the optimiser and
+schedule (tensors and numbers, read with ``weights_only``) and the trainer's state (JSON).
 """
 
 import logging
@@ -12,11 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_model, save_model
 
+from cft.errors import CftError
 from cft.files import PARTIAL, whole_folder
 from cft.model.embedder import Embedder
 from cft.model.lora import load_weights, write_adapter
 from cft.tracking.run_directory import RunDirectory
+from cft.training.temperature import Temperature
 
 if TYPE_CHECKING:
     from cft.training.trainer import ContrastiveTrainer
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("cft.training")
 
 KEPT = 2  # newest checkpoints that stay; one would do unless its disk block is bad
+TEMPERATURE_FILE = "temperature.safetensors"
 _NAME = re.compile(r"checkpoint-(\d+)")
 
 
@@ -49,6 +54,8 @@ def save_checkpoint(trainer: "ContrastiveTrainer", run: RunDirectory) -> None:
     with whole_folder(target) as folder:
         embedder = trainer.embedder
         write_adapter(embedder.backbone, folder, embedder.contract)
+        if trainer.recipe.learn_temperature:
+            save_model(trainer.temperature, str(folder / TEMPERATURE_FILE))
         # The names that transformers looks for when it resumes.
         torch.save(trainer.optimizer.state_dict(), folder / "optimizer.pt")
         torch.save(trainer.lr_scheduler.state_dict(), folder / "scheduler.pt")
@@ -60,9 +67,22 @@ def save_checkpoint(trainer: "ContrastiveTrainer", run: RunDirectory) -> None:
         shutil.rmtree(gone, ignore_errors=True)
 
 
-def load_checkpoint_adapter(embedder: Embedder, folder: Path | str) -> None:
-    """Put the adapter weights of a checkpoint into the model."""
+def load_checkpoint(embedder: Embedder, temperature: Temperature, folder: Path | str) -> None:
+    """Put the adapter's weights, and the temperature where it is learned, back into place.
+
+    Raises:
+        CftError: a file is missing, truncated or does not fit.
+    """
     load_weights(embedder.backbone, Path(folder))
+    if temperature.log_scale is not None:
+        path = Path(folder) / TEMPERATURE_FILE
+        try:
+            load_model(temperature, path)
+        except (SafetensorError, OSError, RuntimeError) as error:
+            raise CftError(
+                f"{path}: cannot be read ({' '.join(str(error).split())}); "
+                "remove this checkpoint and go on from the one before"
+            ) from None
 
 
 def remove_partials(run: RunDirectory) -> None:

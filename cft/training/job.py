@@ -16,6 +16,7 @@ from cft.tracking.run_directory import RunDirectory
 from cft.training.batches import BatchLoader
 from cft.training.checkpoints import newest_checkpoint, remove_partials
 from cft.training.gather import rank, world_size
+from cft.training.matryoshka import nested_sizes
 from cft.training.spec import TrainSpec
 from cft.training.trainer import ContrastiveTrainer
 from cft.triplets.store import TokenStore
@@ -27,8 +28,8 @@ def train(spec: TrainSpec, run: RunDirectory, device: str) -> None:
     """Train the stage of ``spec`` and publish ``<run>/adapter``; go on from a checkpoint if any.
 
     Raises:
-        CftError: the inputs do not belong together, the data is smaller than a batch, or the loss
-            is not finite.
+        CftError: the inputs do not belong together, the data is smaller than a batch, the recipe
+            does not fit the model or the number of ranks, or the loss is not finite.
     """
     if run.adapter.is_dir():
         logger.info("%s is there already; nothing to do", run.adapter)
@@ -36,13 +37,13 @@ def train(spec: TrainSpec, run: RunDirectory, device: str) -> None:
     leads = rank() == 0
     if leads:
         remove_partials(run)
+    recipe = spec.train
+    batch_size = recipe.batch_size_for(world_size())
     embedder = build_embedder(spec)
+    nested_sizes(recipe.matryoshka_dims, embedder.backbone.config.hidden_size)  # or refuse now
     store = TokenStore.open(Path(spec.store))
     embedder.contract.require_same(store.contract, spec.store)
-    recipe = spec.train
-    loader = BatchLoader(
-        store, recipe.batch_size, recipe.max_steps, recipe.seed, rank(), world_size()
-    )
+    loader = BatchLoader(store, batch_size, recipe.max_steps, recipe.seed, rank(), world_size())
     checkpoint = newest_checkpoint(run)
     negatives = loader.global_batch - 1
     logger.info(

@@ -21,10 +21,14 @@ from cft.model.embedder import Embedder
 from cft.recipe import TrainRecipe
 from cft.tracking.run_directory import RunDirectory
 from cft.training.batches import Batch, BatchLoader, share_of
-from cft.training.checkpoints import load_checkpoint_adapter, save_checkpoint
+from cft.training.checkpoints import load_checkpoint, save_checkpoint
 from cft.training.gather import rank, sum_over_ranks, world_size
-from cft.training.objective import contrastive_loss
+from cft.training.gradcache import cached_backward, cut
+from cft.training.loss import LossOutput
+from cft.training.objective import LossOptions, contrastive_loss
 from cft.training.progress import Progress
+from cft.training.temperature import Temperature
+from cft.training.trainee import Trainee
 
 logger = logging.getLogger("cft.training")
 
@@ -36,6 +40,8 @@ def training_arguments(recipe: TrainRecipe, run: RunDirectory, device: str) -> T
         use_cpu=device == "cpu",
         max_steps=recipe.max_steps,
         per_device_train_batch_size=recipe.batch_size,
+        # Accumulated batches do not see each other's negatives; GradCache is our way to more.
+        gradient_accumulation_steps=1,
         learning_rate=recipe.learning_rate,
         weight_decay=recipe.weight_decay,
         warmup_steps=recipe.warmup_steps,
@@ -75,17 +81,23 @@ class ContrastiveTrainer(Trainer):
         self, embedder: Embedder, loader: BatchLoader, recipe: TrainRecipe, run: RunDirectory,
         device: str,
     ) -> None:  # fmt: skip
+        temperature = Temperature(recipe.temperature, recipe.learn_temperature)
         super().__init__(
-            model=embedder,
+            model=Trainee(embedder, temperature),
             args=training_arguments(recipe, run, device),
-            callbacks=[_LogLastStep(), Progress(run.path.name)],
+            callbacks=[_LogLastStep(), _KeepInRange(temperature), Progress(run.path.name)],
         )
         self.remove_callback(PrinterCallback)
         self.embedder = embedder
+        self.temperature = temperature
         self.loader = loader
         self.recipe = recipe
         self.run = run
-        self._counts = [recipe.batch_size] * world_size()
+        self._counts = [recipe.batch_size_for(world_size())] * world_size()
+        self._options = LossOptions(
+            recipe.false_negative_margin, recipe.query_query_negatives,
+            recipe.document_document_negatives, tuple(recipe.matryoshka_dims),
+        )  # fmt: skip
         self._reset_window()
 
     def get_train_dataloader(self) -> Any:
@@ -110,7 +122,17 @@ class ContrastiveTrainer(Trainer):
                 f"batch of step {inputs['batch'].step} in step {self.state.global_step}"
             )
         torch.manual_seed(_step_seed(self.recipe.seed, self.state.global_step))
-        return super().training_step(model, inputs, num_items_in_batch)
+        if self.recipe.micro_batch_tokens is None:
+            return super().training_step(model, inputs, num_items_in_batch)
+        model.train()
+        batch: Batch = self._prepare_inputs(inputs)["batch"]
+        output = cached_backward(
+            model,
+            cut(batch.packed, self.recipe.micro_batch_tokens),
+            lambda embedding_UD: self._loss(embedding_UD, batch),
+            list(self.temperature.parameters()),
+        )
+        return output.loss
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False,
@@ -119,12 +141,21 @@ class ContrastiveTrainer(Trainer):
         """One forward for all texts of the batch, then the loss over all ranks."""
         batch: Batch = inputs["batch"]
         embedding_UD = model(batch.packed)
+        loss = self._loss(embedding_UD, batch).loss
+        return (loss, embedding_UD) if return_outputs else loss
+
+    def _loss(self, embedding_UD: torch.Tensor, batch: Batch) -> LossOutput:
         output = contrastive_loss(
-            embedding_UD, batch, self.recipe.temperature, self.recipe.mask_false_negatives,
-            self._counts,
+            embedding_UD, batch, self.temperature(), self.recipe.mask_false_negatives,
+            self._counts, self._options,
         )  # fmt: skip
         self._watch(batch, output.loss.detach(), output.negatives, output.masked)
-        return (output.loss, embedding_UD) if return_outputs else output.loss
+        return output
+
+    def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
+        """All but the temperature: decay would pull it to 1, which is no neutral value."""
+        names = super().get_decay_parameter_names(model)
+        return [name for name in names if not name.endswith("log_scale")]
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Write the metrics of the steps since the last call into the event log.
@@ -147,7 +178,7 @@ class ContrastiveTrainer(Trainer):
     def _load_from_checkpoint(
         self, resume_from_checkpoint: str, model: nn.Module | None = None
     ) -> None:
-        load_checkpoint_adapter(self.embedder, resume_from_checkpoint)
+        load_checkpoint(self.embedder, self.temperature, resume_from_checkpoint)
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         """Nothing to load: see :meth:`training_step`."""
@@ -179,7 +210,9 @@ class ContrastiveTrainer(Trainer):
         negatives, masked, tokens, triplets = sums.tolist()
         steps = self._steps
         self._reset_window()
+        learned = self.recipe.learn_temperature
         return {
+            **({"temperature": float(self.temperature())} if learned else {}),
             "negatives_per_query": negatives / triplets,
             "masked_negatives": masked / steps,
             "triplets_per_second": triplets / seconds,
@@ -217,6 +250,18 @@ class ContrastiveTrainer(Trainer):
 def _step_seed(seed: int, step: int) -> int:
     """A seed for everything random in a step on this rank."""
     return int(np.random.SeedSequence([seed, step, rank()]).generate_state(1, np.uint64)[0])
+
+
+class _KeepInRange(TrainerCallback):
+    """Puts a learned temperature back into its range after every update."""
+
+    def __init__(self, temperature: Temperature) -> None:
+        self.temperature = temperature
+
+    def on_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.temperature.clamp_()
 
 
 class _LogLastStep(TrainerCallback):

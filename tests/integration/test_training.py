@@ -38,11 +38,11 @@ class Inputs:
         self.folder = folder
         self.backbone = save_backbone(folder / "backbone")
         self.model = ModelRecipe(backbone=str(self.backbone), max_length=64, lora=LORA)
-        contract = TextContract.of(
+        self.contract = TextContract.of(
             self.model, load_tokenizer(self.backbone), backbone_digest(self.backbone)
         )
         # 43 rows are no multiple of any batch here, so that batches cross the end of an epoch.
-        tiny_store(folder / "store", rows=43, texts=60, terms=contract)
+        tiny_store(folder / "store", rows=43, texts=60, terms=self.contract)
 
     def run(self, name: str, world: int = 2, lora: dict | None = None, **options) -> RunDirectory:
         """A run directory with its spec; ``options`` change the stage or the spec."""

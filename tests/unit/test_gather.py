@@ -4,16 +4,25 @@ import pytest
 import torch
 
 from cft.training.gather import gather_rows, gather_with_grad, row_counts, sum_over_ranks
+from cft.training.objective import LossOptions
 from tests.contrastive import everything, step
 from tests.ranks import on_ranks
 
-# sizes of the ranks' shares, hard negatives, mask, whether the sizes are exchanged
+ALL = LossOptions(
+    false_negative_margin=0.1,
+    query_query_negatives=True,
+    document_document_negatives=True,
+    matryoshka_dims=(2, 4),
+)
+# sizes of the ranks' shares, hard negatives, mask, whether the sizes are exchanged, options
 CASES = [
     ([4, 4], 1, True, False),
     ([4, 4], 1, False, True),
     ([5, 2], 1, True, True),
     ([1, 6], 3, True, False),
     ([3, 3], 0, True, False),
+    ([4, 3], 2, True, False, ALL),
+    ([2, 5], 1, False, False, ALL),
 ]
 
 
@@ -39,6 +48,8 @@ def test_masks_reach_across_ranks():
     for sizes, ways, *_ in CASES:
         assert step([sum(sizes)], ways, True, False)["sums"][1] > 0
         assert step([sum(sizes)], ways, False, False)["sums"][1] == 0
+        closer = step([sum(sizes)], ways, True, False, ALL)["sums"][1]
+        assert closer > step([sum(sizes)], ways, True, False)["sums"][1]
 
 
 def test_uneven_rows_and_their_gradients(two_ranks):

@@ -6,12 +6,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cft.training.loss import false_negatives, info_nce
+from cft.training.loss import cosines, info_nce
+from cft.training.masks import false_negatives
 
 
 def unit(rows: int, dimensions: int, seed: int) -> torch.Tensor:
     draw = torch.Generator().manual_seed(seed)
     return torch.nn.functional.normalize(torch.randn(rows, dimensions, generator=draw), dim=-1)
+
+
+def loss_of(query_BD, candidate_CD, *rest, **named):
+    return info_nce(cosines(query_BD, candidate_CD), *rest, **named)
 
 
 def reference(query_BD, candidate_CD, own_B, temperature, mask_BC=None) -> float:
@@ -40,7 +45,7 @@ def test_loss_agrees_with_float64(temperature, masked):
     query_BD, candidate_CD = unit(13, 24, 1), unit(40, 24, 2)
     own_B = torch.randperm(40, generator=torch.Generator().manual_seed(3))[:13]
     mask_BC = torch.rand(13, 40, generator=torch.Generator().manual_seed(4)) < 0.3
-    output = info_nce(query_BD, candidate_CD, own_B, temperature, mask_BC if masked else None)
+    output = loss_of(query_BD, candidate_CD, own_B, temperature, mask_BC if masked else None)
     expected = reference(query_BD, candidate_CD, own_B, temperature, mask_BC if masked else None)
     assert output.loss.item() == pytest.approx(expected, rel=1e-6, abs=1e-6)
 
@@ -49,7 +54,7 @@ def test_half_precision_and_autocast_do_not_reach_the_logits():
     query_BD, candidate_CD = unit(8, 64, 1).bfloat16(), unit(20, 64, 2).bfloat16()
     own_B = torch.arange(8)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        output = info_nce(query_BD, candidate_CD, own_B, 0.05)
+        output = loss_of(query_BD, candidate_CD, own_B, 0.05)
     assert output.loss.dtype == torch.float32
     expected = reference(query_BD.float(), candidate_CD.float(), own_B, 0.05)
     assert output.loss.item() == pytest.approx(expected, rel=1e-6)
@@ -60,7 +65,7 @@ def test_gradient_agrees_with_float64_autograd():
     own_B = torch.arange(6)
     mask_BC = torch.rand(6, 18, generator=torch.Generator().manual_seed(7)) < 0.4
     mine = [query_BD.clone().requires_grad_(), candidate_CD.clone().requires_grad_()]
-    info_nce(*mine, own_B, 0.05, mask_BC).loss.backward()
+    loss_of(*mine, own_B, 0.05, mask_BC).loss.backward()
     exact = [part.double().requires_grad_() for part in (query_BD, candidate_CD)]
     scores = exact[0] @ exact[1].T / 0.05
     keep = ~mask_BC
@@ -75,8 +80,8 @@ def test_a_masked_candidate_has_no_influence():
     query_BD, candidate_CD = unit(4, 8, 1), unit(9, 8, 2).requires_grad_()
     mask_BC = torch.zeros(4, 9, dtype=torch.bool)
     mask_BC[:, 7] = True
-    output = info_nce(query_BD, candidate_CD, torch.arange(4), 0.05, mask_BC)
-    without = info_nce(
+    output = loss_of(query_BD, candidate_CD, torch.arange(4), 0.05, mask_BC)
+    without = loss_of(
         query_BD, torch.cat([candidate_CD[:7], candidate_CD[8:]]), torch.arange(4), 0.05
     )
     torch.testing.assert_close(output.loss, without.loss)
@@ -90,7 +95,7 @@ def test_a_masked_candidate_has_no_influence():
 def test_the_own_positive_is_never_masked():
     query_BD, candidate_CD = unit(3, 8, 1), unit(5, 8, 2)
     everything = torch.ones(3, 5, dtype=torch.bool)
-    output = info_nce(query_BD, candidate_CD, torch.tensor([4, 0, 2]), 0.05, everything)
+    output = loss_of(query_BD, candidate_CD, torch.tensor([4, 0, 2]), 0.05, everything)
     assert output.loss.item() == 0
     assert int(output.negatives) == 0
     assert int(output.masked) == 3 * 4
@@ -98,10 +103,10 @@ def test_the_own_positive_is_never_masked():
 
 def test_local_sums_are_weighted_by_queries_per_rank():
     query_BD, candidate_CD, own_B = unit(6, 8, 1), unit(12, 8, 2), torch.arange(6)
-    whole = info_nce(query_BD, candidate_CD, own_B, 0.05).loss
+    whole = loss_of(query_BD, candidate_CD, own_B, 0.05).loss
     cuts = [(0, 1), (1, 6)]
     parts = [
-        info_nce(query_BD[a:b], candidate_CD, own_B[a:b], 0.05, queries_per_rank=3).loss
+        loss_of(query_BD[a:b], candidate_CD, own_B[a:b], 0.05, queries_per_rank=3).loss
         for a, b in cuts
     ]
     torch.testing.assert_close(sum(parts) / 2, whole)
@@ -114,8 +119,29 @@ def test_a_query_whose_text_is_a_candidate_is_no_floor_of_the_loss():
     query, candidates, own = vectors[:2], vectors[[0, 1, 0, 1]], torch.tensor([0, 1])
     candidate_ids = ids[[2, 3, 0, 1]]
     mask = false_negatives(ids[:2], candidate_ids, ids[[2, 3]][:, None])
-    assert info_nce(query, candidates, own, 0.05, mask).loss.item() < 1e-6
-    assert info_nce(query, candidates, own, 0.05).loss.item() == pytest.approx(np.log(2), abs=1e-5)
+    assert loss_of(query, candidates, own, 0.05, mask).loss.item() < 1e-6
+    assert loss_of(query, candidates, own, 0.05).loss.item() == pytest.approx(np.log(2), abs=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_cosines_agree_with_float64(dtype):
+    """Also those of an anisotropic model, whose cosines lie close together."""
+    query_BD, candidate_CD = unit(50, 256, 1) + 1, unit(60, 256, 2) + 1
+    query_BD, candidate_CD = (
+        torch.nn.functional.normalize(one, dim=-1).to(dtype) for one in (query_BD, candidate_CD)
+    )
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        cosine_BC = cosines(query_BD, candidate_CD)
+    assert cosine_BC.dtype == torch.float32
+    exact_BC = query_BD.double().numpy() @ candidate_CD.double().numpy().T
+    np.testing.assert_allclose(cosine_BC.numpy(), exact_BC, atol=1e-6)
+
+
+def test_places_that_are_no_candidates_count_neither_way():
+    mask_BC = torch.zeros(4, 9, dtype=torch.bool)
+    mask_BC[torch.arange(4), torch.arange(4) + 5] = True
+    output = loss_of(unit(4, 8, 1), unit(9, 8, 2), torch.arange(4), 0.05, mask_BC, absent=4)
+    assert (int(output.negatives), int(output.masked)) == (4 * 7, 0)
 
 
 ids = st.integers(-3, 3)

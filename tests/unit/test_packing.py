@@ -9,7 +9,15 @@ from cft.model.attention import AttentionPlan
 from cft.model.backbone import load_backbone
 from cft.model.embedder import Embedder
 from cft.model.packing import BUCKET_RATIO, pack
-from tests.tiny import CONFIGS, PAD_ID, contract, random_sequences, save_backbone, tiny_model
+from tests.tiny import (
+    CONFIGS,
+    EOS_ID,
+    PAD_ID,
+    contract,
+    random_sequences,
+    save_backbone,
+    tiny_model,
+)
 
 SEQUENCES = random_sequences(9, seed=3)
 KINDS = sorted(CONFIGS)
@@ -58,6 +66,25 @@ def test_packed_alone_and_padded_agree(kind, causal, pooling, training):
     order = torch.randperm(len(SEQUENCES), generator=torch.Generator().manual_seed(1))
     shuffled = embedder(pack([SEQUENCES[i] for i in order]))
     torch.testing.assert_close(shuffled, together[order], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("pooling", ["last", "mean"])
+@pytest.mark.parametrize("left", [False, True])
+def test_ids_that_look_like_padding_are_ordinary_tokens(left, pooling):
+    """Which positions count comes from lengths, never from a comparison with a special id."""
+    sequences = [
+        np.array(ids, dtype=np.int32)
+        for ids in (
+            [9, EOS_ID, 7, EOS_ID],
+            [PAD_ID, 5, PAD_ID, PAD_ID, EOS_ID],
+            [EOS_ID] * 3,
+            [4, 0],
+        )
+    ]
+    terms = contract(pooling=pooling)
+    together = Embedder(tiny_model("llama", attention.NAME), terms)(pack(sequences))
+    reference = padded_reference(tiny_model("llama"), sequences, left, True, pooling)
+    torch.testing.assert_close(together, reference, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("causal", [True, False])

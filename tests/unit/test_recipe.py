@@ -103,6 +103,30 @@ def test_flattened_holds_plain_leaves():
     assert not any(isinstance(value, Settings) for value in flat.values())
 
 
+def test_training_options_are_off_by_default_and_have_flags():
+    base = Recipe().stage1
+    assert (base.global_batch_size, base.micro_batch_tokens, base.matryoshka_dims) == (
+        None,
+        None,
+        [],
+    )
+    assert (base.false_negative_margin, base.learn_temperature) == (None, False)
+    assert not base.query_query_negatives
+    assert not base.document_document_negatives
+    given = {
+        "stage1__global_batch_size": "8192", "stage1__micro_batch_tokens": "16384",
+        "stage1__matryoshka_dims": "64 128", "stage1__false_negative_margin": "-0.1",
+        "stage1__learn_temperature": True,
+    }  # fmt: skip
+    changed = apply_flags(Recipe(), given).stage1
+    assert (changed.global_batch_size, changed.micro_batch_tokens) == (8192, 16384)
+    assert changed.matryoshka_dims == [64, 128]
+    assert (changed.false_negative_margin, changed.learn_temperature) == (-0.1, True)
+    for name, bad in (("global_batch_size", "0"), ("matryoshka_dims", "0"), ("temperature", "2")):
+        with pytest.raises(CftError, match=rf"command line: stage1.*{name}"):
+            apply_flags(Recipe(), {f"stage1__{name}": bad, "stage1__learn_temperature": True})
+
+
 def test_flags_change_the_recipe():
     base = Recipe()
     changed = apply_flags(
