@@ -12,6 +12,7 @@ from importlib.metadata import entry_points
 import click
 
 from cft import __version__
+from cft.cli.model import model_group
 from cft.cli.recipes import recipe_command
 from cft.errors import CftError
 
@@ -60,6 +61,7 @@ def app() -> None:
 
 
 app.add_command(recipe_command, "recipe")
+app.add_command(model_group, "model")
 
 
 def main() -> None:

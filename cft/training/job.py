@@ -75,10 +75,13 @@ def build_embedder(spec: TrainSpec) -> Embedder:
         CftError: the adapter to continue was made under another contract or another shape.
     """
     recipe = spec.train
-    tokenizer = load_tokenizer(spec.backbone)
+    trusted = spec.recipe.model.trust_remote_code
+    tokenizer = load_tokenizer(spec.backbone, trusted)
     contract = TextContract.of(spec.recipe.model, tokenizer, backbone_digest(spec.backbone))
     dtype = torch.bfloat16 if recipe.bf16 else torch.float32
-    backbone = load_backbone(spec.backbone, dtype, max_length=contract.max_length)
+    backbone = load_backbone(
+        spec.backbone, dtype, max_length=contract.max_length, trust_remote_code=trusted
+    )
     if recipe.gradient_checkpointing:
         backbone.activation_checkpointing_enable({"use_reentrant": False})
     model: Any
