@@ -1,4 +1,4 @@
-"""Fetching a backbone from the hub into a folder that is whole, pinned and ends its texts in EOS."""
+"""Fetching a backbone from the hub into a folder that is whole, pinned and ends texts in EOS."""
 
 import fcntl
 import json
@@ -143,10 +143,11 @@ def _selection(model: RemoteModel, tokenizer_only: bool, code: bool) -> list[Rem
         wanted.append(_WEIGHTS)
         if not any(one.endswith(".safetensors") for one in model.files if _WEIGHTS.fullmatch(one)):
             pickles = [one for one in model.files if _PICKLES.fullmatch(one)]
+            found = f"only pickled weights, {pickles[0]}" if pickles else "no weights"
             raise CftError(
-                f"{model.repo}: {'only pickled weights, ' + pickles[0] if pickles else 'no weights'}"
-                " at this revision, and none are loaded that could hold code; name a --revision "
-                "with safetensors (a conversion is often under refs/pr/N) or another repository"
+                f"{model.repo}: {found} at this revision, and what could hold code is not loaded; "
+                "name a --revision with safetensors (a conversion is often under refs/pr/N) or "
+                "another repository"
             )
     if code:
         wanted.append(_CODE)

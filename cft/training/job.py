@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from cft.errors import CftError
 from cft.model.backbone import backbone_digest, load_backbone, load_tokenizer
 from cft.model.embedder import Embedder
 from cft.model.lora import attach_lora, load_adapter, save_adapter
@@ -15,7 +16,7 @@ from cft.recipe import flattened
 from cft.tracking.run_directory import RunDirectory
 from cft.training.batches import BatchLoader
 from cft.training.checkpoints import newest_checkpoint, remove_partials
-from cft.training.gather import rank, world_size
+from cft.training.gather import rank, sum_over_ranks, world_size
 from cft.training.spec import TrainSpec
 from cft.training.trainer import ContrastiveTrainer
 from cft.triplets.store import TokenStore
@@ -30,6 +31,8 @@ def train(spec: TrainSpec, run: RunDirectory, device: str) -> None:
         CftError: the inputs do not belong together, the data is smaller than a batch, or the loss
             is not finite.
     """
+    checkpoint = newest_checkpoint(run)
+    _require_agreement(run, checkpoint, device)
     if run.adapter.is_dir():
         logger.info("%s is there already; nothing to do", run.adapter)
         return
@@ -43,7 +46,6 @@ def train(spec: TrainSpec, run: RunDirectory, device: str) -> None:
     loader = BatchLoader(
         store, recipe.batch_size, recipe.max_steps, recipe.seed, rank(), world_size()
     )
-    checkpoint = newest_checkpoint(run)
     negatives = loader.global_batch - 1
     logger.info(
         "%s: world size %d, global batch %d triplets, %d in-batch negatives per query, %s",
@@ -66,6 +68,24 @@ def train(spec: TrainSpec, run: RunDirectory, device: str) -> None:
     )  # fmt: skip
     if leads:
         save_adapter(embedder.backbone, run.adapter, embedder.contract)
+
+
+def _require_agreement(run: RunDirectory, checkpoint: Path | None, device: str) -> None:
+    """Assert that all ranks see one state of the run: machines may have folders of their own.
+
+    Raises:
+        CftError: some ranks would resume where others begin.
+    """
+    step = int(checkpoint.name.rsplit("-", 1)[-1]) if checkpoint else 0
+    seen = torch.zeros(world_size(), 2, dtype=torch.int64, device=device)
+    seen[rank()] = torch.tensor([step, int(run.adapter.is_dir())])
+    states = sum_over_ranks(seen).tolist()
+    if any(state != states[0] for state in states):
+        steps = ", ".join(str(one) for one, _ in states)
+        raise CftError(
+            f"{run.path}: the ranks see checkpoints of different steps ({steps}); give all "
+            "machines the run directory of machine 0, shared or copied"
+        )
 
 
 def build_embedder(spec: TrainSpec) -> Embedder:

@@ -13,6 +13,7 @@ from cft.errors import CftError
 from cft.tracking.run_directory import RunDirectory
 from cft.training.ending import leave_together, listen, record_failure
 from cft.training.job import train
+from cft.training.launch import resolve_device
 from cft.training.spec import TrainSpec
 
 
@@ -29,7 +30,7 @@ def main(argv: list[str]) -> int:
     leads = True
     try:
         spec = TrainSpec.load(run.spec)
-        state = PartialState(cpu=spec.recipe.launch.device == "cpu")
+        state = PartialState(cpu=resolve_device(spec.recipe.launch.device) == "cpu")
         leads = state.is_main_process
         if state.num_processes != spec.world_size:
             raise CftError(

@@ -124,6 +124,7 @@ def fetch_in_process(*arguments: str) -> subprocess.Popen:
     )  # fmt: skip
 
 
+@pytest.mark.integration
 def test_a_killed_fetch_goes_on_where_it_stopped(server, original, tmp_path):
     server.stall_after[WEIGHTS] = 9000
     killed = fetch_in_process("owner/tiny", "--output", "m")
