@@ -1,6 +1,7 @@
 """``cft train``: one stage of training, in the foreground, without an orchestrator."""
 
 import sys
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,9 @@ def train_command(ctx: click.Context, **flags: Any) -> None:
     if folder := flags["resume"]:
         _require_nothing_else(ctx)
         run, spec = resumed_run(folder)
+        if machines.count == 1 and run.adapter.is_dir():
+            click.echo(f"trained already; adapter in {run.adapter}", err=True)
+            return
     else:
         run, spec = _new(flags, machines, new_run)
     click.echo(
@@ -106,7 +110,7 @@ def _new(flags: dict[str, Any], machines: Any, new_run: Any) -> Any:
         raise CftError("--train-data-path: missing; give a store, prepared data or triplets")
     if flags["output_dir"] is None and machines.count > 1:
         raise CftError("--output-dir: missing; with several machines name the run directory")
-    output = flags["output_dir"] or Path(f"train/output/{datetime.now():%Y%m%d%H%M%S}")
+    output = flags["output_dir"] or _named_by_time()
     stage = flags["stage"]
     if flags["recipe"]:
         base = find_recipe(flags["recipe"])  # says everything: what contradicts it is an error
@@ -124,6 +128,12 @@ def _new(flags: dict[str, Any], machines: Any, new_run: Any) -> Any:
         recipe, stage, data=flags["train_data_path"], adapter=flags["adapter"], output=output,
         machines=machines,
     )  # fmt: skip
+
+
+def _named_by_time() -> Path:
+    while (folder := Path(f"train/output/{datetime.now():%Y%m%d%H%M%S}")).exists():
+        time.sleep(0.1)  # another run began within this second
+    return folder
 
 
 def _require_nothing_else(ctx: click.Context) -> None:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from transformers import GraniteConfig
+from transformers.models.granite.configuration_granite import GraniteConfig
 
 from cft.errors import CftError
 

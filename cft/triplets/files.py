@@ -80,7 +80,7 @@ def _text(row: dict[str, Any], names: tuple[str, ...], where: str) -> str:
 def _negatives(row: dict[str, Any], where: str) -> tuple[str, ...]:
     if isinstance(several := row.get("negatives"), list) and several:
         return tuple(_given(text, f"{where}, negatives") for text in several)
-    numbered = []
+    numbered: list[str] = []
     while (name := f"negative_{len(numbered) + 1}") in row:
         numbered.append(_given(row[name], f"{where}, {name}"))
     return tuple(numbered) or (_text(row, _NEGATIVE, where),)

@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from huggingface_hub import constants
@@ -236,8 +238,6 @@ def test_a_model_without_safetensors_is_refused(server, tmp_path):
 def test_several_shards_come_with_their_index(server, tmp_path):
     files = server.repositories["owner/tiny"].files
     del files[WEIGHTS]
-    import numpy as np
-
     for number in (1, 2):
         name = f"model-0000{number}-of-00002.safetensors"
         files[name] = save({"w": np.zeros((64, 64), np.float32)})
@@ -280,7 +280,7 @@ def test_what_does_not_exist_is_named_and_leaves_nothing(server, tmp_path, name,
 
 
 def test_no_network_and_no_room_are_said_so(server, monkeypatch, tmp_path):
-    monkeypatch.setattr(fetch.shutil, "disk_usage", lambda path: _Usage(10))
+    monkeypatch.setattr(fetch.shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
     with pytest.raises(CftError, match=r"has 0\.0 GB free; make room"):
         fetch_model("owner/tiny", tmp_path / "m")
     monkeypatch.undo()
@@ -295,8 +295,3 @@ def test_no_network_and_no_room_are_said_so(server, monkeypatch, tmp_path):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(CftError, match=r"127\.0\.0\.1:9 cannot be reached \(ConnectError\)"):
         fetch_model("owner/tiny", tmp_path / "other")
-
-
-class _Usage:
-    def __init__(self, free: int) -> None:
-        self.free = free
