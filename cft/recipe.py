@@ -103,6 +103,9 @@ class ModelRecipe(Settings):
         description="Folder of a local causal LM. Empty: a nano backbone trained on the "
         "training texts.",
     )
+    trust_remote_code: bool = Field(
+        False, description="Run Python files that lie in the backbone's folder. Read them first."
+    )
     nano: Annotated[NanoRecipe, FlagPrefix("nano-")] = Field(
         NanoRecipe(), description="The nano backbone."
     )

@@ -56,7 +56,11 @@ def two_stage(recipe: Recipe = Recipe()) -> dict[str, Any]:  # noqa: B008 (shown
     home, job, code, steps = Home.from_environment(), str(flow_run.id), code_version(), Steps()
     here = home.runs / job
 
-    backbone = given_backbone(recipe.model.backbone) if recipe.model.backbone else None
+    backbone = (
+        given_backbone(recipe.model.backbone, recipe.model.trust_remote_code)
+        if recipe.model.backbone
+        else None
+    )
     corpus = steps.reuse("corpus", build_corpus, corpus_folder(home, recipe.data), recipe.data)
     if backbone is None:
         nano = recipe.model.nano
@@ -148,7 +152,7 @@ def run_and_show(recipe: Recipe) -> dict[str, Any]:
         signal.signal(number, _leave)
     require_sources(recipe.data)
     if recipe.model.backbone:
-        given_backbone(recipe.model.backbone)
+        given_backbone(recipe.model.backbone, recipe.model.trust_remote_code)
     try:
         result = two_stage(recipe)
     except TrainingError as error:

@@ -14,7 +14,7 @@ from cft.triplets.prepare import training_texts
 from tasks.steps import key_of_target
 
 
-def given_backbone(folder: str) -> Path:
+def given_backbone(folder: str, trust_remote_code: bool = False) -> Path:
     """A user's backbone, made absolute.
 
     Raises:
@@ -23,7 +23,7 @@ def given_backbone(folder: str) -> Path:
     path = Path(folder).expanduser().absolute()
     if not path.is_dir():
         raise CftError(f"{path}: no such folder; give the folder of a local causal LM")
-    load_tokenizer(path)
+    load_tokenizer(path, trust_remote_code)
     return path
 
 

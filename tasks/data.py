@@ -70,7 +70,8 @@ def text_contract(recipe: ModelRecipe, backbone: Path) -> TextContract:
     Raises:
         CftError: the folder is no causal LM, or its tokenizer has no EOS.
     """
-    return TextContract.of(recipe, load_tokenizer(backbone), backbone_digest(backbone))
+    tokenizer = load_tokenizer(backbone, recipe.trust_remote_code)
+    return TextContract.of(recipe, tokenizer, backbone_digest(backbone))
 
 
 def store_folder(home: Home, corpus: Path, stage: str, contract: TextContract) -> Path:
@@ -92,7 +93,7 @@ def tokenise(target: str, corpus: str, stage: str, backbone: str, recipe: ModelR
             Path(target),
             load_triplets(Path(corpus), stage),
             text_contract(recipe, Path(backbone)),
-            load_tokenizer(Path(backbone)),
+            load_tokenizer(Path(backbone), recipe.trust_remote_code),
             load_manifest(Path(corpus)),
         )
     return target

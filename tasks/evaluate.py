@@ -39,7 +39,11 @@ def evaluate_model(
     if not Path(target).exists():
         contract = text_contract(recipe.model, Path(backbone))
         encoder = Encoder.load(
-            Path(backbone), Path(adapter) if adapter else None, recipe.launch.device, contract
+            Path(backbone),
+            Path(adapter) if adapter else None,
+            recipe.launch.device,
+            contract,
+            recipe.model.trust_remote_code,
         )
         evaluate(
             encoder,

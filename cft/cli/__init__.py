@@ -12,7 +12,9 @@ from importlib.metadata import entry_points
 import click
 
 from cft import __version__
+from cft.cli.model import model_group
 from cft.cli.recipes import recipe_command
+from cft.cli.train import train_command
 from cft.errors import CftError
 
 COMMAND_GROUP = "cft.commands"
@@ -60,6 +62,8 @@ def app() -> None:
 
 
 app.add_command(recipe_command, "recipe")
+app.add_command(model_group, "model")
+app.add_command(train_command, "train")
 
 
 def main() -> None:

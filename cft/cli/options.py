@@ -1,11 +1,12 @@
 """Command-line flags grown from the settings tree.
 
 Every leaf of :class:`cft.recipe.Recipe` is a flag: ``data.num_rows`` is ``--num-rows``,
-``model.lora.r`` is ``--lora-r``, ``stage1.learning_rate`` is ``--stage1-learning-rate``. Flags
-change a recipe; pydantic, not click, judges the result, so a bad value reads the same everywhere.
+``model.lora.r`` is ``--lora-r``, ``stage1.learning_rate`` is ``--stage1-learning-rate``; a command
+about one part of the tree takes the leaves of that part. Flags change a recipe; pydantic, not
+click, judges the result, so a bad value reads the same everywhere.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -33,7 +34,13 @@ class Leaf:
 def leaves(
     node: type[Settings] = Recipe, path: tuple[str, ...] = (), prefix: str = ""
 ) -> Iterator[Leaf]:
-    """All settings of the tree, depth first, in the order in which they are declared."""
+    """All settings of a tree, depth first, in the order in which they are declared.
+
+    Args:
+        node: the tree, or a part of it.
+        path: where that part stands in :class:`Recipe`.
+        prefix: how its flags begin.
+    """
     for name, field in node.model_fields.items():
         here = (*path, name)
         if isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
@@ -53,16 +60,18 @@ def _is_list(annotation: Any) -> bool:
     return get_origin(_without_none(annotation)) is list
 
 
-def _option(leaf: Leaf) -> click.Option:
+class ListOption(click.Option):
+    """Takes ``A,B``, and by :class:`RecipeCommand` also ``A B``."""
+
+
+def _option(leaf: Leaf, aliases: Sequence[str] = ()) -> click.Option:
     kind = _without_none(leaf.field.annotation)
     default = leaf.field.default
     text = leaf.field.description or ""
-    names = [leaf.parameter, leaf.flag]
+    names = [leaf.parameter, leaf.flag, *aliases]
     if _is_list(leaf.field.annotation):
         shown = ",".join(str(one) for one in default) or "none"
-        return click.Option(
-            names, type=str, metavar="A,B or A B", help=f"{text}  [default: {shown}]"
-        )
+        return ListOption(names, type=str, metavar="A,B or A B", help=f"{text}  [default: {shown}]")
     if default is not None:
         text = (
             f"{text}  [default: {default!r}]" if default == "" else f"{text}  [default: {default}]"
@@ -78,10 +87,12 @@ def _option(leaf: Leaf) -> click.Option:
 
 
 class RecipeCommand(click.Command):
-    """A command that also takes list values the argparse way: ``--strategies A B C``."""
+    """A command that also takes values the argparse way: ``--strategies A B``, ``--bf16 True``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        lists = {leaf.flag for leaf in leaves() if _is_list(leaf.field.annotation)}
+        options = [one for one in self.params if isinstance(one, click.Option)]
+        lists = {flag for one in options if isinstance(one, ListOption) for flag in one.opts}
+        switches = {flag for one in options if one.secondary_opts for flag in one.opts}
         joined: list[str] = []
         words = iter(args)
         open_list = False
@@ -92,29 +103,58 @@ class RecipeCommand(click.Command):
                 joined.append(word)
             elif open_list and not joined[-1].startswith("-"):
                 joined[-1] += f",{word}"
+            elif (
+                joined
+                and joined[-1].replace("_", "-") in switches
+                and word.lower() in {"true", "false"}
+            ):
+                if word.lower() == "false":
+                    joined[-1] = f"--no-{joined[-1][2:]}"
             else:
                 joined.append(word)
         return super().parse_args(ctx, joined)
 
 
-def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorator: give a click command one flag per setting; values arrive as keywords."""
-    parameters = getattr(command, "__click_params__", [])
-    command.__click_params__ = [  # type: ignore[attr-defined]
-        *parameters,
-        *reversed([_option(leaf) for leaf in leaves()]),
-    ]
-    return command
+def options_for(
+    chosen: Sequence[Leaf], aliases: Mapping[str, Sequence[str]] | None = None
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorator: give a click command one flag per setting; values arrive as keywords.
+
+    Args:
+        chosen: the settings.
+        aliases: other spellings of a flag, ``{"--batch-size": ["--per-device-train-batch-size"]}``.
+    """
+    aliases = aliases or {}
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        parameters = getattr(command, "__click_params__", [])
+        command.__click_params__ = [  # type: ignore[attr-defined]
+            *parameters,
+            *reversed([_option(leaf, aliases.get(leaf.flag, ())) for leaf in chosen]),
+        ]
+        return command
+
+    return decorate
 
 
-def apply_flags(base: Recipe, flags: dict[str, Any]) -> Recipe:
+recipe_options = options_for(tuple(leaves()))
+
+
+def apply_flags(
+    base: Recipe, flags: Mapping[str, Any], chosen: Sequence[Leaf] | None = None
+) -> Recipe:
     """The recipe with the flags that were given put in place of its values.
+
+    Args:
+        base: the recipe to change.
+        flags: values by :attr:`Leaf.parameter`; None where a flag was not given.
+        chosen: the settings that were offered. Empty: all.
 
     Raises:
         CftError: a value does not fit its field; the message names the field.
     """
     values = base.model_dump()
-    for leaf in leaves():
+    for leaf in chosen if chosen is not None else leaves():
         given = flags.get(leaf.parameter)
         if given is None:
             continue

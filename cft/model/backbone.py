@@ -12,24 +12,38 @@ from cft.errors import CftError
 from cft.files import digest_json
 from cft.model import attention
 from cft.model.attention import AttentionPlan
+from cft.model.native import native_config
 from cft.model.packing import pack
 
 logger = logging.getLogger("cft.model")
 
+SOURCE_FILE = "source.json"  # where a fetched backbone came from, and when
+
 _SAMPLE = 1 << 20  # bytes of a large weight file that enter its digest, at each end
-_IDENTITY = ("*.json", "*.model", "*.txt", "*.safetensors", "*.bin")
+_IDENTITY = ("*.json", "*.model", "*.txt", "*.safetensors", "*.bin", "*.py")
 
 
-def load_tokenizer(path: Path | str) -> Any:
+def load_tokenizer(path: Path | str, trust_remote_code: bool = False) -> Any:
     """The tokenizer of a local backbone.
 
+    Args:
+        path: folder of a transformers model.
+        trust_remote_code: whether Python files in the folder may run.
+
     Raises:
-        CftError: the folder holds no tokenizer, or the tokenizer has no EOS.
+        CftError: the folder holds no tokenizer, the tokenizer has no EOS, or it needs code that
+            may not run.
     """
     folder = _existing(path)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder,
+            config=_config(folder, trust_remote_code),
+            local_files_only=True,
+            trust_remote_code=trust_remote_code,
+        )
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        _require_trust(error, folder)
         raise CftError(
             f"{folder}: no tokenizer can be read there ({_one_line(error)}); "
             "put the backbone's tokenizer files beside its weights"
@@ -47,6 +61,7 @@ def load_backbone(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
     max_length: int = 0,
+    trust_remote_code: bool = False,
 ) -> PreTrainedModel:
     """A local causal LM without its head, frozen, in eval mode, with packed attention.
 
@@ -55,18 +70,14 @@ def load_backbone(
         dtype: of the weights.
         device: where they go.
         max_length: longest text that it will see; a sliding window must not be shorter.
+        trust_remote_code: whether Python files in the folder may run.
 
     Raises:
-        CftError: the folder is no model, lacks weights, or has an attention that cannot be packed.
+        CftError: the folder is no model, lacks weights, needs code that may not run, or has an
+            attention that cannot be packed.
     """
     folder = _existing(path)
-    try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise CftError(
-            f"{folder}: no model can be read there ({_one_line(error)}); "
-            "give a folder with config.json and weights"
-        ) from None
+    config = _config(folder, trust_remote_code)
     _require_packable(config, folder, max_length)
     config.use_cache = False
     # The variable-length kernel has no dropout; the adapter's own dropout is what regularises.
@@ -79,6 +90,7 @@ def load_backbone(
             dtype=dtype,
             attn_implementation=attention.NAME,
             local_files_only=True,
+            trust_remote_code=trust_remote_code,
             output_loading_info=True,
         )
     except Exception as error:  # safetensors, torch and transformers each have their own kinds
@@ -99,13 +111,15 @@ def load_backbone(
 
 
 def backbone_digest(path: Path | str) -> str:
-    """Identity of a backbone: its configuration, tokenizer and weights (16 hex digits).
+    """Identity of a backbone: its configuration, tokenizer, weights and code (16 hex digits).
 
+    Where and when it was fetched is no part of it: two fetches of one commit are one backbone.
     Weight files enter by size, head and tail: a digest of all bytes of a 2B model would take
     longer than loading it.
     """
     folder = _existing(path)
     files = sorted({file for pattern in _IDENTITY for file in folder.glob(pattern)})
+    files = [file for file in files if file.name != SOURCE_FILE]
     parts = []
     for file in files:
         size = file.stat().st_size
@@ -123,6 +137,34 @@ def _existing(path: Path | str) -> Path:
     if not (folder / "config.json").is_file():
         raise CftError(f"{folder}: no config.json there; give the folder of a local causal LM")
     return folder
+
+
+def _config(folder: Path, trust_remote_code: bool) -> Any:
+    """The configuration of a model, in the words of transformers' own classes where they have it.
+
+    Raises:
+        CftError: it cannot be read, or is made by code that may not run.
+    """
+    if (config := native_config(folder)) is not None:
+        return config
+    try:
+        return AutoConfig.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=trust_remote_code
+        )
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        _require_trust(error, folder)
+        raise CftError(
+            f"{folder}: no model can be read there ({_one_line(error)}); "
+            "give a folder with config.json and weights"
+        ) from None
+
+
+def _require_trust(error: Exception, folder: Path) -> None:
+    if "trust_remote_code" in str(error):
+        raise CftError(
+            f"{folder}: this backbone is Python code of its own; read the *.py files there, then "
+            "give --trust-remote-code to run them"
+        ) from None
 
 
 def _one_line(error: Exception) -> str:

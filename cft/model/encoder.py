@@ -38,6 +38,7 @@ class Encoder:
         adapter: Path | str | None = None,
         device: str = "auto",
         contract: TextContract | None = None,
+        trust_remote_code: bool = False,
     ) -> "Encoder":
         """Load a backbone from a folder, and an adapter from another.
 
@@ -47,12 +48,13 @@ class Encoder:
             device: ``auto`` takes CUDA, then MPS, then the CPU.
             contract: what the caller expects. With an adapter it must be the adapter's; without
                 one it is used, and empty means the default contract of this backbone.
+            trust_remote_code: whether Python files in the backbone's folder may run.
 
         Raises:
             CftError: a folder is no model or no adapter, or they do not belong together.
         """
         where = _device(device)
-        tokenizer = load_tokenizer(backbone)
+        tokenizer = load_tokenizer(backbone, trust_remote_code)
         digest = backbone_digest(backbone)
         if adapter is not None:
             saved = TextContract.load(Path(adapter))
@@ -64,7 +66,9 @@ class Encoder:
         _require_backbone(contract, tokenizer, digest, str(adapter or backbone))
         # Half precision pays on CUDA only; on a CPU it is slower and less exact.
         dtype = torch.bfloat16 if where.type == "cuda" else torch.float32
-        model: Any = load_backbone(backbone, dtype, max_length=contract.max_length)
+        model: Any = load_backbone(
+            backbone, dtype, max_length=contract.max_length, trust_remote_code=trust_remote_code
+        )
         if adapter is not None:
             model = load_adapter(model, Path(adapter))
         return cls(Embedder(model, contract).to(where), tokenizer)

@@ -82,6 +82,30 @@ def write_adapter(model: PeftModel, folder: Path, contract: TextContract) -> Non
     contract.save(folder)
 
 
+def adapter_recipe(folder: Path) -> LoraRecipe:
+    """Rank, alpha, dropout and targets of a saved adapter.
+
+    Raises:
+        CftError: the configuration is missing or no LoRA.
+    """
+    config = _read_config(folder)
+    return LoraRecipe(
+        r=config.r,
+        alpha=config.lora_alpha,
+        dropout=config.lora_dropout,
+        target_modules=sorted(config.target_modules or []),
+    )
+
+
+def require_adapter(folder: Path, expected: LoraRecipe) -> None:
+    """Assert that a saved adapter has the shape that a recipe asks for, reading no weights.
+
+    Raises:
+        CftError: naming the option that conflicts, or the configuration that cannot be read.
+    """
+    _require_same_shape(_read_config(folder), expected, folder)
+
+
 def load_adapter(
     model: PreTrainedModel,
     folder: Path,

@@ -43,7 +43,11 @@ class Embedding:
                 f"{config['backbone_digest']}; give the folder of that backbone"
             )
         self.encoder = Encoder.load(
-            backbone, Path(context.artifacts["adapter"]), device=config.get("device", "auto")
+            backbone,
+            Path(context.artifacts["adapter"]),
+            device=config.get("device", "auto"),
+            # Never stored with a model: whoever loads it decides whether code may run.
+            trust_remote_code=config.get("trust_remote_code") is True,
         )
 
     def predict(self, context, model_input, params=None):

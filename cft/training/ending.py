@@ -33,9 +33,14 @@ def listen() -> list[int]:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+    end_with_parent()
+    return received
+
+
+def end_with_parent() -> None:
+    """Have SIGTERM sent to this process when its parent dies, however it dies. Linux only."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
-    return received
 
 
 def leave_together() -> None:

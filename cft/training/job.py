@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from cft.errors import CftError
 from cft.model.backbone import backbone_digest, load_backbone, load_tokenizer
 from cft.model.embedder import Embedder
 from cft.model.lora import attach_lora, load_adapter, save_adapter
@@ -15,7 +16,7 @@ from cft.recipe import flattened
 from cft.tracking.run_directory import RunDirectory
 from cft.training.batches import BatchLoader
 from cft.training.checkpoints import newest_checkpoint, remove_partials
-from cft.training.gather import rank, world_size
+from cft.training.gather import rank, sum_over_ranks, world_size
 from cft.training.matryoshka import nested_sizes
 from cft.training.spec import TrainSpec
 from cft.training.trainer import ContrastiveTrainer
@@ -31,6 +32,8 @@ def train(spec: TrainSpec, run: RunDirectory, device: str) -> None:
         CftError: the inputs do not belong together, the data is smaller than a batch, the recipe
             does not fit the model or the number of ranks, or the loss is not finite.
     """
+    checkpoint = newest_checkpoint(run)
+    _require_agreement(run, checkpoint, device)
     if run.adapter.is_dir():
         logger.info("%s is there already; nothing to do", run.adapter)
         return
@@ -44,7 +47,6 @@ def train(spec: TrainSpec, run: RunDirectory, device: str) -> None:
     store = TokenStore.open(Path(spec.store))
     embedder.contract.require_same(store.contract, spec.store)
     loader = BatchLoader(store, batch_size, recipe.max_steps, recipe.seed, rank(), world_size())
-    checkpoint = newest_checkpoint(run)
     negatives = loader.global_batch - 1
     logger.info(
         "%s: world size %d, global batch %d triplets, %d in-batch negatives per query, %s",
@@ -69,6 +71,24 @@ def train(spec: TrainSpec, run: RunDirectory, device: str) -> None:
         save_adapter(embedder.backbone, run.adapter, embedder.contract)
 
 
+def _require_agreement(run: RunDirectory, checkpoint: Path | None, device: str) -> None:
+    """Assert that all ranks see one state of the run: machines may have folders of their own.
+
+    Raises:
+        CftError: some ranks would resume where others begin.
+    """
+    step = int(checkpoint.name.rsplit("-", 1)[-1]) if checkpoint else 0
+    seen = torch.zeros(world_size(), 2, dtype=torch.int64, device=device)
+    seen[rank()] = torch.tensor([step, int(run.adapter.is_dir())])
+    states = sum_over_ranks(seen).tolist()
+    if any(state != states[0] for state in states):
+        steps = ", ".join(str(one) for one, _ in states)
+        raise CftError(
+            f"{run.path}: the ranks see checkpoints of different steps ({steps}); give all "
+            "machines the run directory of machine 0, shared or copied"
+        )
+
+
 def build_embedder(spec: TrainSpec) -> Embedder:
     """Backbone, fresh or continued adapter, and the contract between them.
 
@@ -76,10 +96,13 @@ def build_embedder(spec: TrainSpec) -> Embedder:
         CftError: the adapter to continue was made under another contract or another shape.
     """
     recipe = spec.train
-    tokenizer = load_tokenizer(spec.backbone)
+    trusted = spec.recipe.model.trust_remote_code
+    tokenizer = load_tokenizer(spec.backbone, trusted)
     contract = TextContract.of(spec.recipe.model, tokenizer, backbone_digest(spec.backbone))
     dtype = torch.bfloat16 if recipe.bf16 else torch.float32
-    backbone = load_backbone(spec.backbone, dtype, max_length=contract.max_length)
+    backbone = load_backbone(
+        spec.backbone, dtype, max_length=contract.max_length, trust_remote_code=trusted
+    )
     if recipe.gradient_checkpointing:
         backbone.activation_checkpointing_enable({"use_reentrant": False})
     model: Any
