@@ -27,8 +27,9 @@ def fetch_command(
 ) -> None:  # fmt: skip
     """Download a backbone from the hub, pinned to a commit and checked file by file.
 
-    A download that broke off goes on where it stopped. Only safetensors are taken. Every text
-    will end in EOS, where the embedding is read. A gated repository needs HF_TOKEN.
+    A download that broke off goes on where it stopped. Weights are kept as safetensors, also where
+    the repository pickles them. Every text will end in EOS, where the embedding is read. A gated
+    repository needs HF_TOKEN.
 
     \b
     Examples

@@ -19,6 +19,7 @@ from cft.errors import CftError
 from cft.files import PARTIAL, fsync_folder, write_json
 from cft.model.backbone import SOURCE_FILE, load_tokenizer
 from cft.model.hub import RemoteFile, RemoteModel, describe, download, endpoint, hub_errors
+from cft.model.pickled import INDEX, WEIGHTS, convert_pickles
 from cft.model.text_contract import TextContract
 from cft.recipe import ModelRecipe
 
@@ -35,7 +36,6 @@ _TOKENIZER = re.compile(
 _WEIGHTS = re.compile(
     r"model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json|generation_config\.json"
 )
-_PICKLES = re.compile(r".*\.(bin|pt|pth|ckpt|pkl)")
 _CODE = re.compile(r"\w+\.py")
 _SAMPLES = ["", "a", "धर्मक्षेत्रे कुरुक्षेत्रे ॥", "a text that is long. " * 100, "</s> <eos> a"]
 
@@ -52,6 +52,7 @@ def fetch_model(
 
     A download that broke off is continued by the next call. ``source.json`` in the folder pins
     what was fetched; a folder that holds it already is left as it is, without any network.
+    Where a repository has pickled weights alone, they are rewritten as safetensors.
 
     Args:
         name: one of :data:`KNOWN`, or ``OWNER/NAME`` on the hub.
@@ -61,8 +62,8 @@ def fetch_model(
         trust_remote_code: fetch the repository's own Python files as well.
 
     Raises:
-        CftError: no such repository, no access, no network, no room, no safetensors, code that
-            was not asked for, or a tokenizer without EOS.
+        CftError: no such repository, no access, no network, no room, no weights that can be read
+            without running code, code that was not asked for, or a tokenizer without EOS.
     """
     repo = KNOWN.get(name, name)
     if repo.count("/") != 1:
@@ -85,7 +86,10 @@ def fetch_model(
             if file.name == "config.json":  # before the weights: they would be fetched in vain
                 _require_known_code(partial, repo, trust_remote_code)
         with hub_errors(repo, model.sha):
-            _finish(partial, model, files, revision, tokenizer_only, trust_remote_code)
+            converted = convert_pickles(partial)
+            _finish(partial, model, files, converted, revision, tokenizer_only, trust_remote_code)
+            for pickled in (*converted, INDEX):
+                (partial / pickled).unlink(missing_ok=True)
             _publish(partial, target)
     seconds = time.perf_counter() - started
     size = sum(file.size for file in files)
@@ -140,15 +144,7 @@ def _selection(model: RemoteModel, tokenizer_only: bool, code: bool) -> list[Rem
         raise CftError(f"{model.repo}: no config.json, so no transformers model; name another")
     wanted = [_TOKENIZER]
     if not tokenizer_only:
-        wanted.append(_WEIGHTS)
-        if not any(one.endswith(".safetensors") for one in model.files if _WEIGHTS.fullmatch(one)):
-            pickles = [one for one in model.files if _PICKLES.fullmatch(one)]
-            found = f"only pickled weights, {pickles[0]}" if pickles else "no weights"
-            raise CftError(
-                f"{model.repo}: {found} at this revision, and what could hold code is not loaded; "
-                "name a --revision with safetensors (a conversion is often under refs/pr/N) or "
-                "another repository"
-            )
+        wanted.append(_weights(model))
     if code:
         wanted.append(_CODE)
     chosen = [one for one in model.files if any(kind.fullmatch(one) for kind in wanted)]
@@ -156,9 +152,22 @@ def _selection(model: RemoteModel, tokenizer_only: bool, code: bool) -> list[Rem
     return sorted(files, key=lambda one: one.name != "config.json")
 
 
+def _weights(model: RemoteModel) -> re.Pattern[str]:
+    """Names of the weight files: safetensors, else the pickles that can be rewritten as such."""
+    if any(one.endswith(".safetensors") for one in model.files if _WEIGHTS.fullmatch(one)):
+        return _WEIGHTS
+    if any(WEIGHTS.fullmatch(one) for one in model.files):
+        return re.compile(f"{WEIGHTS.pattern}|{re.escape(INDEX)}|generation_config\\.json")
+    raise CftError(
+        f"{model.repo}: no weights in a format of transformers at this revision; name another "
+        "--revision (a conversion is often under refs/pr/N) or another repository"
+    )
+
+
 def _require_room(repo: str, files: Iterable[RemoteFile], partial: Path) -> None:
     have = sum(path.stat().st_size for path in partial.rglob("*") if path.is_file())
-    need = sum(file.size for file in files) - have
+    rewritten = sum(file.size for file in files if WEIGHTS.fullmatch(file.name))
+    need = sum(file.size for file in files) + rewritten - have
     free = shutil.disk_usage(partial).free
     if need > free:
         raise CftError(
@@ -188,8 +197,8 @@ def _require_known_code(folder: Path, repo: str, trusted: bool) -> None:
 
 
 def _finish(
-    partial: Path, model: RemoteModel, files: list[RemoteFile], revision: str | None,
-    tokenizer_only: bool, trust_remote_code: bool,
+    partial: Path, model: RemoteModel, files: list[RemoteFile], converted: list[str],
+    revision: str | None, tokenizer_only: bool, trust_remote_code: bool,
 ) -> None:  # fmt: skip
     """Ask for EOS, prove that every text gets it, and pin the source."""
     path = partial / "tokenizer_config.json"
@@ -213,7 +222,8 @@ def _finish(
             "endpoint": endpoint(),
             "tokenizer_only": tokenizer_only,
             "trust_remote_code": trust_remote_code,
-            "changed": {"tokenizer_config.json": "add_eos_token: true"},
+            "changed": {"tokenizer_config.json": "add_eos_token: true"}
+            | {name: "rewritten as safetensors" for name in converted},
             "files": {file.name: {"size": file.size, "digest": file.digest} for file in files},
         },
     )

@@ -153,7 +153,7 @@ def missing_weight(folder):
     ("damage", "message"),
     [
         (no_config, "no config.json there"),
-        (broken_config, "can be read there"),
+        (broken_config, "not a configuration"),
         (no_weights, "weights cannot be loaded"),
         (truncated_weights, "weights cannot be loaded"),
         (no_tokenizer, "no tokenizer can be read|no EOS"),

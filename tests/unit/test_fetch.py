@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -12,9 +13,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from huggingface_hub import constants
 from safetensors.numpy import save
+from safetensors.torch import load, load_file
 
 from cft.cli import app
 from cft.errors import CftError
@@ -24,7 +27,7 @@ from cft.model.fetch import fetch_model
 from tests.hub import Repository, serve
 from tests.tiny import EOS_ID, save_backbone
 
-WEIGHTS = "model.safetensors"
+WEIGHTS, PICKLED = "model.safetensors", "pytorch_model.bin"
 
 
 @pytest.fixture(scope="module")
@@ -218,19 +221,29 @@ def test_a_gated_repository_needs_a_token_that_storage_never_sees(server, monkey
     assert server.token not in "".join(p.read_text("latin-1") for p in folder.iterdir())
 
 
-def test_a_model_without_safetensors_is_refused(server, tmp_path):
+def test_pickled_weights_are_rewritten_or_refused(server, original, tmp_path):
     files = dict(server.repositories["owner/tiny"].files)
-    converted = Repository(dict(files))
-    files["pytorch_model.bin"] = files.pop(WEIGHTS)
-    server.repositories["owner/old"] = Repository(files, revisions={"refs/pr/1": "f" * 40})
-    with pytest.raises(CftError, match=r"only pickled weights, pytorch_model\.bin .*refs/pr/N"):
-        fetch_model("owner/old", tmp_path / "m")
-    assert not list(tmp_path.glob("m*"))
-    fetch_model("owner/old", tmp_path / "t", tokenizer_only=True)
-    # A conversion is a revision with a slash in its name.
-    server.repositories["owner/new"] = Repository(
-        converted.files, revisions={"refs/pr/1": converted.sha}
-    )
+    torch.save(load(files.pop(WEIGHTS)), pickled := tmp_path / "pickled")
+    server.repositories["owner/old"] = Repository(files | {PICKLED: pickled.read_bytes()})
+    folder = fetch_model("owner/old", tmp_path / "m")
+    assert not names(folder) & {PICKLED, "pickled"}
+    assert json.loads((folder / "source.json").read_text())["changed"].keys() >= {PICKLED}
+    kept, given = load_file(folder / WEIGHTS), load_file(original / WEIGHTS)
+    assert kept.keys() == given.keys()
+    assert all(torch.equal(kept[name], given[name]) for name in given)
+    server.repositories["owner/evil"] = Repository(files | {PICKLED: pickle.dumps(Path("/"))})
+    with pytest.raises(CftError, match="not a plain file of tensors"):
+        fetch_model("owner/evil", tmp_path / "e")
+    assert not (tmp_path / "e").exists()
+    server.repositories["owner/none"] = Repository(files)
+    with pytest.raises(CftError, match="no weights in a format of transformers"):
+        fetch_model("owner/none", tmp_path / "n")
+    fetch_model("owner/none", tmp_path / "t", tokenizer_only=True)
+
+
+def test_a_revision_may_have_a_slash(server, tmp_path):
+    tiny = server.repositories["owner/tiny"]
+    server.repositories["owner/new"] = Repository(tiny.files, revisions={"refs/pr/1": tiny.sha})
     source = fetch_model("owner/new", tmp_path / "m", revision="refs/pr/1") / "source.json"
     assert json.loads(source.read_text())["requested"] == "refs/pr/1"
 
