@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from cft.errors import CftError
+from cft.errors import CftError, problems_of
 
 
 @dataclass(frozen=True)
@@ -265,11 +265,7 @@ def validated(values: dict[str, Any], source: str) -> Recipe:
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']} (got {one['input']!r})"
-            for one in error.errors()
-        )
-        raise CftError(f"{source}: {problems}") from None
+        raise CftError(f"{source}: {problems_of(error)}") from None
 
 
 def load_recipe(path: Path) -> Recipe:

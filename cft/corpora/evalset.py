@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from cft.errors import CftError
+from cft.errors import CftError, problems_of
 from cft.files import write_json
 from cft.recipe import Settings
 
@@ -75,8 +75,4 @@ class EvalSet(Settings):
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise CftError(f"{path}: not valid JSON ({error}); prepare the data again") from None
         except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"])
-            raise CftError(
-                f"{path}: {field}: {first['msg']} ({error.error_count()} problems); mend the entry"
-            ) from None
+            raise CftError(f"{path}: {problems_of(error)}; mend the entry") from None

@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from cft.corpora.base import VerseCorpus, VersePair
 from cft.corpora.literals import read_literals
-from cft.errors import CftError
+from cft.errors import CftError, problems_of
 from cft.files import digest_file
 from cft.recipe import Settings
 from cft.text import normalise
@@ -89,9 +89,7 @@ def _from_json(path: Path) -> VerseCorpus:
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CftError(f"{path}: not valid JSON in UTF-8 ({error}); mend the file") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise CftError(f"{path}: {field}: {first['msg']}; mend the entry") from None
+        raise CftError(f"{path}: {problems_of(error)}; mend the entry") from None
     sanskrit = [verse.sanskrit for verse in file.verses]
     english = [verse.english for verse in file.verses]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 
-from cft.errors import CftError
+from cft.errors import CftError, problems_of
 from cft.evaluation.figures import Evaluation
 from cft.files import whole_folder, write_atomic
 
@@ -90,10 +90,8 @@ def load_result(folder: Path) -> EvaluationResult:
     except FileNotFoundError as error:
         raise CftError(f"{error.filename}: no such evaluation; evaluate the model first") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "file"
         raise CftError(
-            f"{folder / FIGURES}: {place}: {first['msg']}; delete the folder and evaluate again"
+            f"{folder / FIGURES}: {problems_of(error)}; delete the folder and evaluate again"
         ) from None
     except (zipfile.BadZipFile, ValueError, EOFError, OSError, KeyError) as error:
         raise CftError(

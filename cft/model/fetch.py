@@ -223,7 +223,7 @@ def _finish(
             "tokenizer_only": tokenizer_only,
             "trust_remote_code": trust_remote_code,
             "changed": {"tokenizer_config.json": "add_eos_token: true"}
-            | {name: "rewritten as safetensors" for name in converted},
+            | dict.fromkeys(converted, "rewritten as safetensors"),
             "files": {file.name: {"size": file.size, "digest": file.digest} for file in files},
         },
     )

@@ -7,6 +7,7 @@ nothing.
 import json
 import logging
 import struct
+import warnings
 from pathlib import Path
 
 import torch
@@ -23,6 +24,9 @@ from cft.model.text_contract import TextContract
 from cft.recipe import LoraRecipe
 
 logger = logging.getLogger("cft.model")
+
+# peft asks transformers by an old name; nothing that a user of this package can act on.
+warnings.filterwarnings("ignore", r"`is_gradient_checkpointing`", FutureWarning)
 
 WEIGHTS_FILE = "adapter_model.safetensors"
 CONFIG_FILE = "adapter_config.json"

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, ValidationError
 
-from cft.errors import CftError
+from cft.errors import CftError, problems_of
 from cft.files import write_json
 from cft.recipe import ModelRecipe, Settings
 from cft.text import normalise
@@ -116,9 +116,7 @@ class TextContract(Settings):
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise CftError(f"{path}: not valid JSON ({error}); restore the file") from None
         except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"])
-            raise CftError(f"{path}: {field}: {first['msg']}; restore the file") from None
+            raise CftError(f"{path}: {problems_of(error)}; restore the file") from None
 
     def require_same(self, other: "TextContract", where: str) -> None:
         """Assert that two contracts agree.

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from cft.errors import CftError
+from cft.errors import CftError, problems_of
 from cft.files import write_json
 from cft.recipe import Recipe, Settings, TrainRecipe
 
@@ -48,8 +48,4 @@ class TrainSpec(Settings):
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise CftError(f"{path}: not valid JSON ({error}); write it again") from None
         except ValidationError as error:
-            problems = "; ".join(
-                f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}"
-                for one in error.errors()
-            )
-            raise CftError(f"{path}: {problems}") from None
+            raise CftError(f"{path}: {problems_of(error)}") from None

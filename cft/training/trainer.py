@@ -35,7 +35,7 @@ logger = logging.getLogger("cft.training")
 
 def training_arguments(recipe: TrainRecipe, run: RunDirectory, device: str) -> TrainingArguments:
     """The recipe in the words of transformers, with everything off that we do ourselves."""
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(run.checkpoints),
         use_cpu=device == "cpu",
         max_steps=recipe.max_steps,
@@ -65,6 +65,11 @@ def training_arguments(recipe: TrainRecipe, run: RunDirectory, device: str) -> T
         # Our own callback shows a named bar and lines that a person reads.
         disable_tqdm=True,
     )
+    # One process is one GPU. Alone on a host with several, transformers would cut every batch up
+    # among all of them in threads (DataParallel), which our packs do not survive.
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1
+    return arguments
 
 
 class ContrastiveTrainer(Trainer):

@@ -7,7 +7,7 @@ from typing import Any
 
 from cft.evaluation.figures import Figure
 from cft.evaluation.result import load_result
-from tests.integration.processes import Ended
+from tests.integration.command import Ended
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.command import run
 from tests.integration.pilot import finished_pilot
-from tests.integration.processes import run
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared"

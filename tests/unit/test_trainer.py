@@ -5,11 +5,13 @@ import sys
 import pytest
 import torch
 from pydantic import ValidationError
-from transformers import LlamaForCausalLM
+from transformers import LlamaForCausalLM, TrainingArguments
 
 from cft.errors import CftError
 from cft.recipe import TrainRecipe
-from tests.training import Workshop, metrics, trainable
+from cft.tracking.run_directory import RunDirectory
+from cft.training.trainer import training_arguments
+from tests.training import TRAIN, Workshop, metrics, trainable
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +143,17 @@ def test_no_setting_accumulates_gradients(workshop, monkeypatch):
     assert trainer.args.gradient_accumulation_steps == 1
     assert trainer.accelerator.gradient_accumulation_steps == 1
     same(trainer, expected, atol=0, rtol=0)
+
+
+def test_one_process_takes_one_gpu_of_many(monkeypatch, tmp_path):
+    """Else transformers would wrap the model in DataParallel, which cuts packs up."""
+
+    def of_a_host_with_four(self) -> int:
+        return self.__dict__.setdefault("_n_gpu", 4)
+
+    monkeypatch.setattr(TrainingArguments, "n_gpu", property(of_a_host_with_four))
+    monkeypatch.setattr(TrainingArguments, "__post_init__", lambda self: None)
+    assert training_arguments(TRAIN, RunDirectory(tmp_path), "cuda").n_gpu == 1
 
 
 def test_temperature_is_trained_without_decay_and_kept_out_of_the_adapter(workshop, tmp_path):

@@ -161,8 +161,8 @@ def test_a_malformed_module_is_refused(tmp_path: Path, old: str, new: str, messa
     ("change", "message"),
     [
         ({"verses": []}, "verses: "),
-        ({"verses": [{"sanskrit": "x"}]}, "verses.0.english: Field required; mend"),
-        ({"surprise": 1}, "surprise: Extra inputs are not permitted; mend"),
+        ({"verses": [{"sanskrit": "x"}]}, "verses.0.english: Field required .*; mend"),
+        ({"surprise": 1}, "surprise: Extra inputs are not permitted .*; mend"),
         (
             {"similarity_pairs": [[{"verse": 0}, {"verse": 9}]]},
             r"similarity_pairs\[0\]\[1\]: index 9 is out of range, the file has 3 verses",
