@@ -55,6 +55,7 @@ MACHINES = ("num_machines", "machine_rank", "main_process_ip", "main_process_por
 @click.option("--machine-rank", type=int, metavar="N", help="Which one this is, from 0.")
 @click.option("--main-process-ip", metavar="IP", help="Address of machine 0.")
 @click.option("--main-process-port", type=int, metavar="N", help="Its free port. [default: 29500]")
+@click.option("--gradient-accumulation-steps", type=int, hidden=True)
 @options_for(LEAVES, ALIASES)
 @click.pass_context
 def train_command(ctx: click.Context, **flags: Any) -> None:
@@ -78,6 +79,12 @@ def train_command(ctx: click.Context, **flags: Any) -> None:
     from cft.training.foreground import train_in_foreground
     from cft.training.launch import Machines
 
+    if (steps := flags["gradient_accumulation_steps"]) not in (None, 1):
+        raise CftError(
+            f"--gradient-accumulation-steps: {steps}: accumulated batches do not see each other's "
+            "negatives; give --global-batch-size the whole batch, and --micro-batch-tokens what "
+            "fits the memory at once"
+        )
     count = flags["num_machines"]
     machines = Machines(
         count=1 if count is None else count,

@@ -217,7 +217,7 @@ class ContrastiveTrainer(Trainer):
         self._reset_window()
         learned = self.recipe.learn_temperature
         return {
-            **({"temperature": float(self.temperature())} if learned else {}),
+            **({"temperature": float(self.temperature().detach())} if learned else {}),
             "negatives_per_query": negatives / triplets,
             "masked_negatives": masked / steps,
             "triplets_per_second": triplets / seconds,

@@ -203,7 +203,7 @@ def test_an_evaluation_set_survives_its_file(prepared: Path, tmp_path: Path):
     evalset.save(tmp_path / "eval.json")
     assert EvalSet.load(tmp_path / "eval.json") == evalset
     (tmp_path / "eval.json").write_text('{"name": "x", "sts": [{"a": "b"}]}', encoding="utf-8")
-    with pytest.raises(CftError, match=r"eval\.json: sts\.0\.b: Field required \(2 problems\)"):
+    with pytest.raises(CftError, match=r"eval\.json: sts\.0\.b: Field required .*sts\.0\.score"):
         EvalSet.load(tmp_path / "eval.json")
 
 

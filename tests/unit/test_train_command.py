@@ -156,6 +156,7 @@ def test_a_store_is_used_as_it_is_and_must_fit(launched, given):
             "--output-dir: missing",
         ),
         (["--resume", "gone"], r"gone/spec\.json: no such file"),
+        (["--gradient_accumulation_steps", "4"], "4: accumulated batches do not see each other's"),
         (["--resume", "gone", "--seed", "3"], "--seed: a resumed run has its settings already"),
     ],
 )
