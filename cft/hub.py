@@ -66,9 +66,9 @@ def describe(
         CftError: no such repository or revision, no access, or no network.
     """
     with hub_errors(repo, revision):
-        info = HfApi(endpoint=endpoint()).repo_info(
-            repo, revision=revision, repo_type=kind, files_metadata=True
-        )
+        api = HfApi(endpoint=endpoint())
+        ask = api.dataset_info if kind == "dataset" else api.model_info
+        info = ask(repo, revision=revision, files_metadata=True)
     files = {}
     for one in info.siblings or []:
         digest, size = (one.lfs.sha256, one.lfs.size) if one.lfs else (one.blob_id, one.size)
