@@ -25,11 +25,15 @@ class Repository:
     files: dict[str, bytes]
     gated: bool = False
     revisions: dict[str, str] = field(default_factory=dict)
+    files_at: dict[str, dict[str, bytes]] = field(default_factory=dict)  # other commits
 
     def __post_init__(self) -> None:
         parts = sorted((name, git_id(content)) for name, content in self.files.items())
         self.sha = hashlib.sha1(repr(parts).encode()).hexdigest()
         self.revisions = {"main": self.sha, self.sha: self.sha, **self.revisions}
+
+    def at(self, commit: str) -> dict[str, bytes]:
+        return self.files_at.get(commit, self.files)
 
     @classmethod
     def of(cls, folder: Path, **more: object) -> "Repository":
@@ -138,7 +142,7 @@ class _Handler(BaseHTTPRequestHandler):
         if revision not in repository.revisions:
             return self._refuse(404, "RevisionNotFound")
         siblings = []
-        for file, content in repository.files.items():
+        for file, content in repository.at(repository.revisions[revision]).items():
             one = {"rfilename": file, "size": len(content), "blobId": git_id(content)}
             if len(content) >= LARGE:
                 digest = hashlib.sha256(content).hexdigest()
@@ -156,9 +160,10 @@ class _Handler(BaseHTTPRequestHandler):
         self, name: str, revision: str, file: str, first: int | None, token: str | None
     ) -> None:
         repository = self.hub.repositories[name]
-        if file not in repository.files:
+        files = repository.at(revision)
+        if file not in files:
             return self._refuse(404, "EntryNotFound")
-        content = repository.files[file]
+        content = files[file]
         if len(content) >= LARGE and not self.storage:
             if repository.gated and token != self.hub.token:
                 return self._refuse(403 if token else 401, "GatedRepo")
