@@ -63,8 +63,7 @@ def download(url: str, target: Path, headers: Mapping[str, str] | None = None) -
     if not _ADDRESS.match(url):
         raise CftError(f"{url}: not an address; give one that begins with https:// or http://")
     lock = _read_lock(target)
-    if target.exists():
-        _require_pinned(target, url, lock)
+    if pinned(target, url):
         log.info("%s is there already (%s)", target, url)
         return target
     started = time.perf_counter()
@@ -248,12 +247,25 @@ def _read_lock(target: Path) -> dict[str, Any] | None:
         raise CftError(f"{path}: not a lock of a download; remove it") from None
 
 
-def _require_pinned(target: Path, url: str, lock: dict[str, Any] | None) -> None:
+def pinned(target: Path, url: str | None = None) -> bool:
+    """Whether a downloaded file stands, verified against its lock; False where there is none.
+
+    Args:
+        target: the file.
+        url: where it must have come from; None: from anywhere, such as another mirror.
+
+    Raises:
+        CftError: the file stands without a lock, is not what its lock says, or is from elsewhere.
+    """
+    if not target.exists():
+        return False
+    lock = _read_lock(target)
     if lock is None:
         raise CftError(f"{target}: exists, but was not downloaded; remove it or name another")
-    if lock["url"] != url:
+    if url not in (None, lock["url"]):
         raise CftError(f"{target}: was downloaded from {lock['url']}; remove it or name another")
     if not matches(target, lock["sha256"]):
         raise CftError(
             f"{target}: its bytes are not those of its lock; remove it to download it again"
         )
+    return True

@@ -169,6 +169,8 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._refuse(403 if token else 401, "GatedRepo")
             self.send_response(302)
             self.send_header("Location", self.hub.storage_url + self.path)
+            self.send_header("X-Linked-Size", str(len(content)))
+            self.send_header("X-Linked-ETag", f'"{hashlib.sha256(content).hexdigest()}"')
             self.send_header("Content-Length", "0")
             return self.end_headers()
         if repository.gated and not self.storage and token != self.hub.token:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cft.corpora.itihasa_hub import fetch_itihasa
 from cft.corpora.nli import FILE_NAME, published_address
-from cft.download import download
+from cft.download import download, pinned
 from cft.home import Home
 from cft.recipe import HUB, DataRecipe
 
@@ -27,13 +27,21 @@ def local_sources(recipe: DataRecipe, home: Home | None = None) -> DataRecipe:
     if recipe.itihasa == HUB:
         found["itihasa"] = str(fetch_itihasa(home.sources / "itihasa"))
     if recipe.nli == HUB:
-        found["nli"] = str(download(published_address(), home.sources / FILE_NAME))
+        found["nli"] = str(nli_file(None, None, home))
     return recipe.model_copy(update=found)
 
 
 def nli_file(given: Path | None, address: str | None, home: Home) -> Path:
-    """A local file of NLI triplets: the one that is given, else the published one, downloaded."""
+    """A local file of NLI triplets: the one that is given, else the published one, downloaded.
+
+    Raises:
+        CftError: it cannot be downloaded.
+    """
     if given is not None:
         return given
-    url = address or published_address()
-    return download(url, home.sources / (url.rpartition("/")[2].partition("?")[0] or FILE_NAME))
+    if address is not None:
+        name = address.partition("?")[0].rpartition("/")[2] or FILE_NAME
+        return download(address, home.sources / name)
+    target = home.sources / FILE_NAME
+    # What one mirror has sent, another need not send again.
+    return target if pinned(target) else download(published_address(), target)

@@ -251,7 +251,10 @@ if REAL.is_dir():
         base = ("itihasa", "--itihasa", REAL / "itihasa")
         honest, whole = tmp_path / "honest.csv", tmp_path / "whole.csv"
         assert data(*base, "--output_csv", honest).exit_code == 0
-        assert data(*base, "--output_csv", whole, "--splits", "train,dev", "--rule", "rows").exit_code == 0
+        assert (
+            data(*base, "--output_csv", whole, "--splits", "train,dev", "--rule", "rows").exit_code
+            == 0
+        )
         assert manifest_of(honest)["rows"] == 147_642
         assert manifest_of(honest)["dropped"]["shares_a_side_with_held_out"] == 11
         # Two for each of the 81,309 pairs, less those that the filters drop.

@@ -77,7 +77,7 @@ def test_refusals(tmp_path, name, content, says):
     assert "\n" not in str(caught.value)
 
 
-def test_the_published_file_is_downloaded_once_and_pinned(web, tmp_path):
+def test_the_published_file_is_downloaded_once_and_pinned(web, tmp_path, monkeypatch):
     assert published_address() == f"{web.url}/{PUBLISHED}"
     given = DataRecipe(nli="hub")
     assert from_hub(given)
@@ -88,6 +88,11 @@ def test_the_published_file_is_downloaded_once_and_pinned(web, tmp_path):
     web.pages.clear()
     assert local_sources(given).nli == str(path)
     assert not from_hub(local_sources(given))
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # another mirror is no other file
+    assert local_sources(given).nli == str(path)
+    path.write_bytes(b"cut short")
+    with pytest.raises(CftError, match="its bytes are not those of its lock"):
+        local_sources(given)
 
 
 def test_the_verb_downloads_filters_and_writes(web, tmp_path):
