@@ -1,4 +1,4 @@
-"""The embedded Trika corpus: complete, spelt as it should be, and annotated over the whole scale."""
+"""The embedded Trika corpus: complete, spelt as it should be, annotated over the whole scale."""
 
 import re
 import unicodedata

@@ -1,4 +1,4 @@
-"""Held-out verses of the Trika: the Siva Sutras and the Spanda Karika, with English and annotations.
+"""Held-out verses of the Trika: Śiva Sūtras and Spanda Kārikā, with English and annotations.
 
 Texts. All 77 Śiva Sūtras in the reading and numbering of Kṣemarāja's Vimarśinī: 1.1-1.22, 2.1-2.10
 and 3.1-3.45, as ``SS_1_1`` to ``SS_3_45``. The Spanda Kārikā as in Kṣemarāja's Nirṇaya, 53 verses
@@ -21,7 +21,8 @@ English renderings, similarity scores with their reasons, and triplets are the p
 are model-assisted, not the judgement of a panel of readers: no agreement between annotators was
 measured. Scores mean: 5 the same meaning; 4 the same doctrine in other words; 3 one topic, of
 which different things are said; 2 a shared theme or notion; 1 little beyond a word or the school;
-0 unrelated subjects. In a triplet of category ``mono`` or ``hard`` all texts are in one language,
+0 unrelated subjects. No two verses say the same, so a 5 joins a verse to its English, and a
+correlation over all pairs measures the gap between the languages as well. In a triplet of category ``mono`` or ``hard`` all texts are in one language,
 and a ``hard`` negative shares at least as much of the anchor's wording as the positive does. In
 ``cross_lingual`` the positive and the negative are both in the other language.
 """
