@@ -19,12 +19,13 @@ SS 3.2 repeats SS 1.2 word for word; the retrieval pool holds that text once.
 
 English renderings, similarity scores with their reasons, and triplets are the project's own. They
 are model-assisted, not the judgement of a panel of readers: no agreement between annotators was
-measured. Scores mean: 5 the same meaning; 4 the same doctrine in other words; 3 one topic, of
-which different things are said; 2 a shared theme or notion; 1 little beyond a word or the school;
-0 unrelated subjects. No two verses say the same, so a 5 joins a verse to its English, and a
-correlation over all pairs measures the gap between the languages as well. In a triplet of category ``mono`` or ``hard`` all texts are in one language,
-and a ``hard`` negative shares at least as much of the anchor's wording as the positive does. In
-``cross_lingual`` the positive and the negative are both in the other language.
+measured. Scores mean: 5 the same meaning; 4 the same doctrine in other words; 3 one topic, of which
+different things are said; 2 a shared theme or notion; 1 little beyond a word or the school; 0
+unrelated subjects. No two verses say the same, so a 5 joins a verse to its English, and a
+correlation over all pairs measures the gap between the languages as well. In a triplet of category
+``mono`` or ``hard`` all texts are in one language, and a ``hard`` negative shares at least as much
+of the anchor's wording as the positive does. In ``cross_lingual`` the positive and the negative are
+both in the other language.
 """
 
 from cft.corpora.trika.corpus import LabelledTriplet, SimilarityPair, TrikaCorpus
