@@ -79,9 +79,9 @@ class DataRecipe(Settings):
         "unless a leak is allowed.",
     )
     eval_sets: list[str] = Field(
-        [],
-        description="Further evaluation sets whose texts may not be trained on: JSON files, or "
-        "`trika` for the embedded one.",
+        ["trika"],
+        description="Further evaluation sets whose texts may not be trained on: JSON files, Python "
+        "modules of plain data, or `trika` for the embedded one.",
     )
     allow_leak: bool = Field(
         False,

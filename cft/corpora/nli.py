@@ -1,12 +1,13 @@
 """Read natural-language-inference triplets: a premise, what it entails, what contradicts it.
 
-``nli_for_simcse.csv`` holds 275,601 of them, made of SNLI and MultiNLI (Gao et al., 2021, "SimCSE:
+``nli_for_simcse.csv`` holds some 275,000, made of SNLI and MultiNLI (Gao et al., 2021, "SimCSE:
 Simple Contrastive Learning of Sentence Embeddings"): columns ``sent0``, ``sent1``, ``hard_neg``.
 """
 
 import csv
 import logging
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -85,7 +86,7 @@ def load_nli(path: Path, num_rows: int | None = None) -> NliCorpus:
     return NliCorpus(list(kept), {Path(path).name: digest_file(Path(path))}, dropped)
 
 
-def _rows(path: Path, limit: int | None):
+def _rows(path: Path, limit: int | None) -> Iterator[list[str]]:
     if path.suffix not in _DELIMITERS:
         raise CftError(f"{path}: unknown kind of file; give a .csv or .tsv with a header")
     try:

@@ -3,8 +3,6 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +10,13 @@ import numpy as np
 
 from cft.corpora.evalset import EvalSet
 from cft.corpora.literals import read_literals
+from cft.corpora.trika import load_trika
 from cft.errors import CftError
-from cft.files import digest_file
+from cft.files import digest_file, digest_json
 from cft.text import text_ids
 
 _NAMED = 3  # leaking rows that are named for each evaluation set
-EMBEDDED = {"trika": "cft.corpora.trika"}
+TRIKA = "trika"
 # Strings in an evaluation file that are about its rows and not among its texts.
 _NO_TEXT = {"id", "name", "category", "kind", "reason", "sources", "source", "language"}
 
@@ -73,7 +72,7 @@ def guarded_sets(names: Sequence[str]) -> list[GuardedSet]:
     Raises:
         CftError: a file is missing, is not JSON, or holds no text.
     """
-    return [_embedded(name) if name in EMBEDDED else _read(Path(name)) for name in names]
+    return [_trika() if name == TRIKA else _read(Path(name)) for name in names]
 
 
 def find_leaks(sets: Iterable[GuardedSet], columns: Mapping[str, np.ndarray]) -> list[Leaks]:
@@ -130,16 +129,20 @@ def _leaks_of(guarded: GuardedSet, columns: Mapping[str, np.ndarray]) -> Leaks:
     return Leaks(guarded.name, total, named)
 
 
+def _trika() -> GuardedSet:
+    corpus = load_trika()
+    return GuardedSet(TRIKA, list(corpus.texts.items()), digest_json(corpus.source))
+
+
 def _read(path: Path) -> GuardedSet:
     try:
         if path.suffix == ".py":
-            value: Any = read_literals(path)
+            value: Any = read_literals(path, skip_functions=True)
         else:
             value = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise CftError(
-            f"{path}: no such evaluation set ({error.strerror}); name a JSON file or one of "
-            f"{', '.join(EMBEDDED)}"
+            f"{path}: no such evaluation set ({error.strerror}); name a JSON file or {TRIKA}"
         ) from None
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CftError(f"{path}: not valid JSON in UTF-8 ({error}); mend the file") from None
@@ -160,11 +163,3 @@ def _strings(value: Any, place: str) -> Iterator[tuple[str, str]]:
     elif isinstance(value, list | tuple):
         for number, entry in enumerate(value):
             yield from _strings(entry, f"{place}[{number}]")
-
-
-def _embedded(name: str) -> GuardedSet:
-    if find_spec(EMBEDDED[name]) is None:
-        raise CftError(f"evaluation set {name}: not in this installation; install it whole")
-    module = import_module(EMBEDDED[name])
-    tables = {key: value for key, value in vars(module).items() if key.isupper()}
-    return GuardedSet(name, [(place[1:], text) for place, text in _strings(tables, "")])

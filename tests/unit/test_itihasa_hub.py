@@ -12,8 +12,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 from huggingface_hub import constants
 
+from cft.cli import app
 from cft.corpora.itihasa import load_itihasa
 from cft.corpora.itihasa_hub import PARQUET, REPOSITORY, fetch_itihasa
 from cft.corpora.sources import local_sources
@@ -137,6 +139,18 @@ def test_a_recipe_names_the_hub(server, tmp_path):
     assert local_sources(DataRecipe(itihasa="elsewhere")).itihasa == "elsewhere"
     other = local_sources(DataRecipe(itihasa="hub"), Home(tmp_path / "other"))
     assert Path(str(other.itihasa)).parent == tmp_path / "other" / "sources"
+
+
+def test_the_verb_takes_the_hub_where_no_folder_is_given(server, tmp_path):
+    out = tmp_path / "t.csv"
+    asked = ["data", "itihasa", "--output_csv", str(out), "--splits", "train", "dev", "test"]
+    result = CliRunner().invoke(app, asked, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert "by distance alone" in result.output  # the hub knows no chapters
+    lines = out.read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "sent0,sent1,hard_neg"
+    assert len(lines) - 1 == 2 * (300 + 20 + 20) - 3  # the last verse of a split has no next one
+    assert (tmp_path / "home" / "sources" / "itihasa" / "source.json").is_file()
 
 
 def test_a_killed_fetch_is_continued_by_another_process(server, tmp_path):

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cft.corpora.evalset import EvalPair, EvalSet, EvalSts, EvalTriplet
+from cft.corpora.trika import load_trika
 from cft.errors import CftError
 from cft.text import text_ids
 from cft.triplets.leaks import GuardedSet, find_leaks, guarded_sets, require_no_leak
@@ -91,7 +92,9 @@ def test_every_text_of_a_named_file_is_guarded_whatever_its_layout(tmp_path: Pat
     pairs.write_text(json.dumps([{"text_a": "one", "text_b": "two", "label": 1}]))
     EVALSET.save(tmp_path / "own.json")
     module = tmp_path / "trika_corpus.py"
-    module.write_text("VERSES = {1: 'three'}\nPAIRS = [(1, 2, 0.5, 'free')]\n")
+    module.write_text(
+        "def show():\n    print(VERSES)\n\nVERSES = {1: 'three'}\nPAIRS = [(1, 2, 0.5, 'free')]\n"
+    )
     own = [str(tmp_path / "own.json")]
     first, second, third = guarded_sets([str(pairs), *own, str(module)])
     assert first.texts == [("[0].text_a", "one"), ("[0].text_b", "two")]
@@ -100,10 +103,21 @@ def test_every_text_of_a_named_file_is_guarded_whatever_its_layout(tmp_path: Pat
     assert first.digest != second.digest
 
 
+def test_the_embedded_verses_are_guarded_on_both_sides():
+    (guarded,) = guarded_sets(["trika"])
+    texts = dict(guarded.texts)
+    assert len(texts) == 2 * (77 + 53)
+    planted = columns(positive=["d", texts["SS_1_1"], texts["SK_53_EN"].upper()])
+    (leak,) = find_leaks([guarded], planted)
+    assert (leak.rows, leak.named) == (1, ["stage1.positive row 1 is SS_1_1"])
+    # The same set as it is evaluated holds no text that is not guarded.
+    assert {text for _, text in load_trika().to_evalset().labelled_texts()} <= set(texts.values())
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, r"absent\.json: no such evaluation set .*; name a JSON file or one of trika"),
+        (None, r"absent\.json: no such evaluation set .*; name a JSON file or trika"),
         ("{", r"absent\.json: not valid JSON"),
         ('[{"label": 1}]', r"absent\.json: holds no text"),
     ],

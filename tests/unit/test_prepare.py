@@ -140,6 +140,7 @@ def test_all_verses_are_trained_on_only_where_a_leak_is_allowed(prepared: Path, 
     manifest = load_manifest(folder)
     assert manifest["contaminated"] is True
     (leak,) = manifest["leaks"]
+    assert set(manifest["guarded"]) == {leak["evalset"], "trika"}
     assert manifest["contaminated_rows"] == leak["rows"] > 50
     assert leak["named"][0].startswith("stage2.anchor row ")
     note = contamination_note(manifest)
