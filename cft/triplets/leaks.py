@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from cft.corpora.evalset import EvalSet
 from cft.corpora.literals import read_literals
@@ -17,8 +18,6 @@ from cft.text import text_ids
 
 _NAMED = 3  # leaking rows that are named for each evaluation set
 TRIKA = "trika"
-# Strings in an evaluation file that are about its rows and not among its texts.
-_NO_TEXT = {"id", "name", "category", "kind", "reason", "sources", "source", "language"}
 
 
 @dataclass(frozen=True)
@@ -66,8 +65,9 @@ class Leaks:
 def guarded_sets(names: Sequence[str]) -> list[GuardedSet]:
     """The further evaluation sets that a recipe names: ``trika``, JSON files, Python modules.
 
-    Of a file every string is guarded, whatever its layout, but for what only describes a row.
-    A module is read as literals and never executed.
+    Of a file that is no :class:`EvalSet` every string is guarded, whatever its layout: one that
+    is no text equals no training text either, but a text that were passed over could leak. A
+    module is read as literals and never executed.
 
     Raises:
         CftError: a file is missing, is not JSON, or holds no text.
@@ -146,7 +146,10 @@ def _read(path: Path) -> GuardedSet:
         ) from None
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CftError(f"{path}: not valid JSON in UTF-8 ({error}); mend the file") from None
-    texts = [(place.removeprefix("."), text) for place, text in _strings(value, "")]
+    try:
+        texts = list(EvalSet.model_validate(value).labelled_texts())
+    except ValidationError:
+        texts = [(place.removeprefix("."), text) for place, text in _strings(value, "")]
     if not texts:
         raise CftError(f"{path}: holds no text; name an evaluation set")
     return GuardedSet(path.name, texts, digest_file(path))
@@ -158,8 +161,7 @@ def _strings(value: Any, place: str) -> Iterator[tuple[str, str]]:
             yield place, value
     elif isinstance(value, dict):
         for key, entry in value.items():
-            if key not in _NO_TEXT:
-                yield from _strings(entry, f"{place}.{key}")
+            yield from _strings(entry, f"{place}.{key}")
     elif isinstance(value, list | tuple):
         for number, entry in enumerate(value):
             yield from _strings(entry, f"{place}[{number}]")

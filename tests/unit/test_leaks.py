@@ -89,17 +89,19 @@ def test_an_allowed_leak_is_counted_by_set_and_column():
 
 def test_every_text_of_a_named_file_is_guarded_whatever_its_layout(tmp_path: Path):
     pairs = tmp_path / "pairs.json"
-    pairs.write_text(json.dumps([{"text_a": "one", "text_b": "two", "label": 1}]))
+    pairs.write_text(
+        json.dumps([{"text_a": "one", "text_b": "two", "label": 1, "source": "three"}])
+    )
     EVALSET.save(tmp_path / "own.json")
     module = tmp_path / "trika_corpus.py"
     module.write_text(
-        "def show():\n    print(VERSES)\n\nVERSES = {1: 'three'}\nPAIRS = [(1, 2, 0.5, 'free')]\n"
+        "def show():\n    print(VERSES)\n\nVERSES = {1: 'four'}\nPAIRS = [(1, 2, 0.5, 'free')]\n"
     )
     own = [str(tmp_path / "own.json")]
     first, second, third = guarded_sets([str(pairs), *own, str(module)])
-    assert first.texts == [("[0].text_a", "one"), ("[0].text_b", "two")]
+    assert first.texts == [("[0].text_a", "one"), ("[0].text_b", "two"), ("[0].source", "three")]
     assert second.texts == list(EVALSET.labelled_texts())
-    assert ("VERSES.1", "three") in third.texts
+    assert ("VERSES.1", "four") in third.texts
     assert first.digest != second.digest
 
 
