@@ -14,11 +14,16 @@ MAX_BYTES = 64 * 2**20
 MAX_DEPTH = 16  # nesting of lists, tuples and dicts; real corpora have three
 
 
-def read_literals(path: Path) -> dict[str, Any]:
+def read_literals(path: Path, skip_functions: bool = False) -> dict[str, Any]:
     """Values of the module's assignments, by name.
 
     A value is a string, number, True, False or None; a list, tuple or dict of values; or
     ``NAME[i]``: an entry of a list or tuple that was assigned above. Docstrings are ignored.
+
+    Args:
+        path: the module.
+        skip_functions: pass over functions without decorators. Their bodies run only when
+            somebody calls them, and here nobody does; otherwise they are refused as well.
 
     Raises:
         CftError: the file is missing, too large or not Python, or holds anything else.
@@ -28,6 +33,8 @@ def read_literals(path: Path) -> dict[str, Any]:
     for statement in tree.body:
         match statement:
             case ast.Expr(value=ast.Constant(value=str())):
+                pass
+            case ast.FunctionDef(decorator_list=[]) if skip_functions:
                 pass
             case (
                 ast.Assign(targets=[ast.Name(id=name)], value=ast.expr() as value)

@@ -15,6 +15,7 @@ from cft.files import (
     digest_code,
     digest_folder,
     digest_json,
+    whole_file,
     whole_folder,
     write_atomic,
     write_json,
@@ -81,6 +82,35 @@ def test_killed_writer_leaves_no_result_and_is_cleaned_up(tmp_path: Path):
     with whole_folder(target) as beside:
         (beside / "file").write_text("x")
     assert os.listdir(tmp_path) == ["out"]
+
+
+def test_a_file_in_pieces_is_whole_or_the_old_one(tmp_path: Path):
+    path = tmp_path / "deep" / "rows.csv"
+    with whole_file(path) as file:
+        file.write("धर्मः\n")
+        assert not path.exists()
+    with pytest.raises(RuntimeError), whole_file(path) as file:
+        file.write("half")
+        raise RuntimeError
+    assert path.read_text(encoding="utf-8") == "धर्मः\n"
+    script = textwrap.dedent(
+        f"""
+        import os, signal
+        from pathlib import Path
+        from cft.files import whole_file
+        with whole_file(Path({str(path)!r})) as file:
+            file.write("half")
+            file.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+        """
+    )
+    ended = subprocess.run([sys.executable, "-c", script], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert path.read_text(encoding="utf-8") == "धर्मः\n"
+    assert len(os.listdir(path.parent)) == 2
+    with whole_file(path) as file:
+        file.write("again")
+    assert os.listdir(path.parent) == ["rows.csv"]
 
 
 def test_digests_follow_content_and_names(tmp_path: Path):
