@@ -7,22 +7,18 @@ does not pass. One home folder is shared, and the commands run in the README's o
 import json
 import os
 import re
-import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from cft.corpora.synthetic import epic, verses
 from tests.hub import Repository, serve
 from tests.integration.command import run
 from tests.integration.pilot import Pilot, finished_pilot
-from tests.integration.readme import blocks, commands
+from tests.integration.readme import blocks, commands, write_data
+from tests.integration.server import free_port, get, serving
 from tests.tiny import save_backbone
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,6 +41,20 @@ CONTINUE = (
 RESUME = ".venv/bin/cft train --resume train/output/first"
 WRITE = ".venv/bin/cft recipe pilot > mine.yaml"
 OWN = ".venv/bin/cft two-stage --recipe mine.yaml"
+DATA = {
+    ".venv/bin/cft data itihasa --itihasa data/itihasa --output_csv itihasa.csv": "itihasa.csv",
+    ".venv/bin/cft data vbt --vbt data/vbt.json --itihasa data/itihasa --output_csv vbt.csv": (
+        "vbt.csv.manifest.json"
+    ),
+    ".venv/bin/cft data vbt-eval --vbt data/vbt.json --output vbt_eval.json": (
+        "vbt_eval_retrieval.json"
+    ),
+    ".venv/bin/cft data preprocess --input_csv itihasa.csv "
+    "--tokenizer_path pretrained/sarvam-1 --output_dir processed": "processed/tokens.arrow",
+    ".venv/bin/cft data mine --input vbt.csv --output mined.jsonl --method bm25": "mined.jsonl",
+    ".venv/bin/cft data inspect processed --samples 2": "processed/manifest.json",
+}
+PREPARE = ".venv/bin/cft prepare --recipe pilot"
 VENV = "python3.11 -m venv .venv"
 INSTALL = ".venv/bin/pip install --constraint constraints.txt --editable '.[dev]'"
 
@@ -65,7 +75,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     folder = tmp_path_factory.mktemp("clone")
     home = tmp_path_factory.mktemp("user")
     (folder / ".venv").symlink_to(Path(sys.prefix))
-    _write_data(folder / "data")
+    write_data(folder / "data")
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -82,7 +92,7 @@ def pilot(place: Place) -> Pilot:
 
 def test_every_command_has_an_executor():
     known = {PILOT, TEST, PREFECT_UI, MLFLOW_UI, REAL, WRITE, OWN, VENV, INSTALL}
-    known |= {FETCH, TRAIN, CONTINUE, RESUME}
+    known |= {FETCH, TRAIN, CONTINUE, RESUME, *DATA, PREPARE}
     assert set(commands(README)) == known
 
 
@@ -125,20 +135,20 @@ def test_make_test_collects_every_test(place: Place):
 
 
 def test_prefect_ui_command_serves_the_run(pilot: Pilot, place: Place):
-    port = _free_port()
+    port = free_port()
     env = place.env | {"PREFECT_SERVER_API_PORT": str(port)}
-    with _serving(PREFECT_UI, place, env, f"http://127.0.0.1:{port}/api/health"):
+    with serving(PREFECT_UI, place.folder, env, f"http://127.0.0.1:{port}/api/health"):
         flow_run = pilot.result["flow_run_id"]
-        page = _get(f"http://127.0.0.1:{port}/api/flow_runs/{flow_run}")
+        page = get(f"http://127.0.0.1:{port}/api/flow_runs/{flow_run}")
         assert '"state_type":"COMPLETED"' in page.replace(" ", "")
 
 
 def test_mlflow_ui_command_serves_the_run(pilot: Pilot, place: Place):
-    port = _free_port()
+    port = free_port()
     env = place.env | {"MLFLOW_PORT": str(port)}
-    with _serving(MLFLOW_UI, place, env, f"http://127.0.0.1:{port}/health"):
+    with serving(MLFLOW_UI, place.folder, env, f"http://127.0.0.1:{port}/health"):
         run_id = pilot.result["mlflow_run_id"]
-        page = _get(f"http://127.0.0.1:{port}/api/2.0/mlflow/runs/get?run_id={run_id}")
+        page = get(f"http://127.0.0.1:{port}/api/2.0/mlflow/runs/get?run_id={run_id}")
         assert '"FINISHED"' in page
         assert "stage1/mean/mrr" in page
 
@@ -169,13 +179,18 @@ def test_real_texts_in_the_same_flow(place: Place):
     assert done.figure("stage2", "mean/mrr").value > 0
 
 
-def test_a_backbone_is_fetched_and_trained_without_an_orchestrator(place: Place, tmp_path: Path):
-    """The hub is a small one of our own; the commands are the README's."""
+@pytest.fixture(scope="module")
+def fetched(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the README's command fetches, from a small hub of our own."""
     with serve() as hub:
-        tiny = Repository.of(save_backbone(tmp_path / "tiny"))
-        hub.repositories["sarvamai/sarvam-1"] = tiny
-        fetched = run(FETCH, place.folder, place.env | {"HF_ENDPOINT": hub.url})
-    assert fetched.code == 0, fetched.output
+        tiny = save_backbone(tmp_path_factory.mktemp("hub") / "tiny")
+        hub.repositories["sarvamai/sarvam-1"] = Repository.of(tiny)
+        ended = run(FETCH, place.folder, place.env | {"HF_ENDPOINT": hub.url})
+    assert ended.code == 0, ended.output
+    return place.folder / "pretrained" / "sarvam-1"
+
+
+def test_a_fetched_backbone_is_trained_without_an_orchestrator(place: Place, fetched: Path):
     lines = [f"anchor {n},positive {n},other {n % 7}" for n in range(60)]
     for name in ("triplets.csv", "domain.csv"):
         text = "\n".join(["sent0,sent1,hard_neg", *lines]) + "\n"
@@ -189,6 +204,22 @@ def test_a_backbone_is_fetched_and_trained_without_an_orchestrator(place: Place,
     assert len(list(adapters)) == 2
 
 
+def test_every_verb_of_the_data_writes_what_it_says(place: Place, fetched: Path):
+    for command, written in DATA.items():
+        ended = run(command, place.folder, place.env)
+        assert ended.code == 0, ended.output[-4000:]
+        assert (place.folder / written).stat().st_size > 0, command
+    assert "histogram" not in ended.output, "lengths are shown as bars"
+
+
+def test_the_data_of_a_recipe_are_prepared_once(pilot: Pilot, place: Place):
+    ended = run(PREPARE, place.folder, place.env)
+    assert ended.code == 0, ended.output[-4000:]
+    assert pilot.result["corpus"] in ended.output
+    reused = [line for line in ended.output.splitlines() if line.endswith(" reused")]
+    assert len(reused) >= 4  # corpus, backbone, both stores
+
+
 def test_installation_by_hand_resolves(tmp_path: Path, place: Place):
     clone = tmp_path / "clone"
     subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
@@ -200,7 +231,9 @@ def test_installation_by_hand_resolves(tmp_path: Path, place: Place):
 
 
 def test_python_blocks_run(pilot: Pilot, tmp_path: Path):
-    (python,) = blocks(README, "python")
+    trika, python = blocks(README, "python")
+    exec(trika, names := {})
+    assert len(names["evalset"].pairs) > 100
     for name, target in {
         "path/to/backbone": pilot.result["backbone"],
         "path/to/run/adapter": pilot.result["adapters"]["stage2"],
@@ -212,87 +245,3 @@ def test_python_blocks_run(pilot: Pilot, tmp_path: Path):
     script.write_text(python + "\nassert vectors.shape[0] == 2\n", "utf-8")
     ended = run(f"{sys.executable} readme.py", tmp_path, dict(os.environ))
     assert ended.code == 0, ended.output
-
-
-def _write_data(folder: Path) -> None:
-    """Itihasa and VBT in their public formats: the real ones where they lie near, else made."""
-    real = ROOT.parent / "shared" / "data"
-    if real.is_dir():
-        folder.mkdir()
-        (folder / "itihasa").symlink_to(real / "itihasa")
-        (folder / "vbt.json").symlink_to(real / "vbt" / "vbt.json")
-        return
-    (folder / "itihasa").mkdir(parents=True)
-    for split, rows in epic(7).splits.items():
-        for suffix, lines in (
-            ("sn", [row.sanskrit for row in rows]),
-            ("en", [row.english for row in rows]),
-        ):
-            (folder / "itihasa" / f"{split}.{suffix}").write_text("\n".join(lines) + "\n", "utf-8")
-    corpus = verses(7)
-    at = {text: row for row, pair in enumerate(corpus.verses) for text in (pair.sanskrit,)}
-    pairs = {
-        name: [[{"verse": at[a]}, {"verse": at[b]}] for a, b in given if a in at and b in at]
-        for name, given in (
-            ("similarity_pairs", corpus.similarity_pairs),
-            ("dissimilarity_pairs", corpus.dissimilarity_pairs),
-        )
-    }
-    document = {
-        "verses": [{"sanskrit": v.sanskrit, "english": v.english} for v in corpus.verses],
-        "retrieval_cases": [
-            {"query": query, "relevant_verses": rows} for query, rows in corpus.retrieval_cases
-        ],
-        **pairs,
-    }
-    (folder / "vbt.json").write_text(json.dumps(document, ensure_ascii=False), "utf-8")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _get(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=30) as answer:
-        return answer.read().decode()
-
-
-class _serving:  # noqa: N801 (reads as a verb)
-    """Run a server command until its health page answers; end its whole group afterwards."""
-
-    def __init__(self, command: str, place: Place, env: dict[str, str], health: str) -> None:
-        self.process = subprocess.Popen(
-            ["bash", "-c", command],
-            cwd=place.folder,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        self.health = health
-
-    def __enter__(self) -> None:
-        deadline = time.monotonic() + 180
-        while True:
-            try:
-                _get(self.health)
-            except OSError:
-                if self.process.poll() is not None or time.monotonic() > deadline:
-                    self.__exit__()
-                    assert self.process.stdout is not None
-                    pytest.fail(self.process.stdout.read().decode()[-3000:])
-                time.sleep(0.5)
-            else:
-                return
-
-    def __exit__(self, *_: object) -> None:
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGTERM)
-            try:
-                self.process.wait(20)
-            except subprocess.TimeoutExpired:
-                os.killpg(self.process.pid, signal.SIGKILL)
-                self.process.wait()
