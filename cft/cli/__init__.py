@@ -12,6 +12,7 @@ from importlib.metadata import entry_points
 import click
 
 from cft import __version__
+from cft.cli.data import data_group
 from cft.cli.model import model_group
 from cft.cli.recipes import recipe_command
 from cft.cli.train import train_command
@@ -64,6 +65,7 @@ def app() -> None:
 app.add_command(recipe_command, "recipe")
 app.add_command(model_group, "model")
 app.add_command(train_command, "train")
+app.add_command(data_group, "data")
 
 
 def main() -> None:
