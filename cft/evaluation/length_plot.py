@@ -1,16 +1,16 @@
 """Histogram of text lengths as a PNG file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from cft.errors import CftError
-from cft.evaluation.plots import BLUE, INK, ORANGE, save_figure, styled
+from cft.evaluation.plots import BLUE, ORANGE, save_figure, styled
 
 
 def length_plot(
-    edges: Sequence[int], histograms: dict[str, Sequence[int]], unit: str, path: Path
+    edges: Sequence[int], histograms: Mapping[str, Sequence[int]], unit: str, path: Path
 ) -> Path:
     """Draw one histogram for each role of a text, all over the same bins.
 
@@ -32,10 +32,11 @@ def length_plot(
         for (name, counts), colour in zip(known.items(), (BLUE, ORANGE), strict=False):
             axes.stairs(counts, edges, fill=True, alpha=0.35, color=colour)
             axes.stairs(counts, edges, color=colour, linewidth=1.6, label=name)
-        axes.set_xlim(edges[0], edges[-1])
+        last = max(bin for counts in known.values() for bin, count in enumerate(counts) if count)
+        axes.set_xlim(edges[0], edges[last + 1])
         axes.set_xlabel(f"length of a text ({unit})")
         axes.set_ylabel("distinct texts")
-        axes.set_title(f"{sum(map(sum, known.values())):,} texts by length", loc="left", color=INK)
+        axes.set_title("How long the texts are", loc="left")
         axes.grid(axis="y")
         if len(known) > 1:
             axes.legend()

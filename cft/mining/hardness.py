@@ -159,6 +159,8 @@ def _figures(positive_M: np.ndarray, hard_MK: np.ndarray, random_MN: np.ndarray)
     hardness = float(excess_M.mean() / gap_M.mean())
     if excess_M.mean() > 2 * _standard_error(excess_M) and hardness >= _SHARE:
         verdict = "hard negatives are harder than random texts"
+    elif excess_M.mean() < -2 * _standard_error(excess_M):
+        verdict = "hard negatives are easier than random texts: consider `cft data mine`"
     else:
         verdict = "hard negatives are no harder than random texts: consider `cft data mine`"
     return means | {"hardness": round(hardness, 4), "verdict": verdict}

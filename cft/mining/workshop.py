@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import io
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,26 +44,41 @@ class Workshop:
 def workshop(output: Path, digest: str) -> Iterator[Workshop]:
     """The workshop of the job that writes ``output``, beside it; removed when the block succeeds.
 
-    A block that raises, or a killed process, leaves it: the next job with the same digest goes on
-    with its parts. Those of other jobs for the same output are removed.
+    A killed or interrupted process leaves it: the next job with the same digest goes on with its
+    parts. Those of other jobs for the same output are removed.
 
     Raises:
         CftError: another process writes the same output.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     folder = output.parent / f".{output.name}.{digest}{PARTIAL}"
-    lock = output.parent / f".{output.name}.lock"
-    with lock.open("w") as held:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise CftError(
-                f"{output}: another process is writing it; wait for it or name another --output"
-            ) from None
+    with _only_writer(output):
         for stale in output.parent.glob(f".{output.name}.*{PARTIAL}"):
             if stale.is_dir() and stale != folder:
                 shutil.rmtree(stale, ignore_errors=True)
         folder.mkdir(exist_ok=True)
-        yield Workshop(folder)
+        try:
+            yield Workshop(folder)
+        except CftError:  # the same input would fail again
+            shutil.rmtree(folder)
+            raise
         shutil.rmtree(folder)
-        lock.unlink()
+
+
+@contextlib.contextmanager
+def _only_writer(output: Path) -> Iterator[None]:
+    path = output.parent / f".{output.name}.lock"
+    with path.open("w") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # A writer that ends removes its lock: what was locked may be that removed file.
+            if not (path.exists() and os.path.samestat(os.fstat(held.fileno()), path.stat())):
+                raise BlockingIOError
+        except OSError:
+            raise CftError(
+                f"{output}: another process is writing it; wait for it or name another --output"
+            ) from None
+        try:
+            yield
+        finally:
+            path.unlink()
