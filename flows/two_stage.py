@@ -27,7 +27,12 @@ from tasks.data import (
     text_contract,
     tokenise,
 )
-from tasks.evaluate import evaluate_model, evaluation_folder
+from tasks.evaluate import (
+    evaluate_model,
+    evaluation_folder,
+    measure_similarity,
+    similarity_folder,
+)
 from tasks.steps import Steps
 from tasks.track import (
     Trained,
@@ -36,6 +41,7 @@ from tasks.track import (
     publish_report,
     register_adapter,
     track_results,
+    track_similarity,
     two_stage_run,
 )
 from tasks.train import TrainingError, train_spec, train_stage
@@ -73,6 +79,9 @@ def two_stage(recipe: Recipe = Recipe()) -> dict[str, Any]:  # noqa: B008 (shown
         arguments = (str(corpus), stage, str(backbone), recipe.model)
         stores[stage] = steps.reuse(f"tokenise {stage}", tokenise, target, *arguments)
     require_full_batches(recipe, stores)
+    target = similarity_folder(home, recipe, corpus, backbone)
+    measured = (recipe, str(corpus), str(backbone))
+    similarity = steps.reuse("similarity", measure_similarity, target, *measured)
 
     def evaluated(model: str, adapter: Path | None) -> Path:
         target = evaluation_folder(home, recipe, corpus, backbone, adapter, model)
@@ -94,6 +103,7 @@ def two_stage(recipe: Recipe = Recipe()) -> dict[str, Any]:  # noqa: B008 (shown
                 code=code,
             )
             with tracked.stage(stage, recipe) as run:
+                track_similarity(tracked, run, stage, str(similarity))
                 folder = str(here / stage)
                 adapter = steps.do(f"train {stage}", train_stage, spec, folder, run)
                 model = steps.do(f"log {stage}", log_model, run, adapter, str(backbone))
