@@ -1,6 +1,7 @@
 """A mining job: from rows to a file of triplets with hard negatives, resumable at any moment."""
 
 import hashlib
+import itertools
 import json
 import logging
 import time
@@ -123,8 +124,9 @@ def _found(
     rows: list[np.ndarray] = []
     size = min(settings.shard_size, _ROWS_A_PART)
     groups = engine.groups(question, shop, settings.shard_size, settings.batch_tokens)
+    first = next(groups)  # encodes or indexes all texts, under a bar of its own
     with tqdm(total=len(question.anchor_N), desc="mine", unit="row") as bar:
-        for group, (row_N, pool_P, scores) in enumerate(groups):
+        for group, (row_N, pool_P, scores) in enumerate(itertools.chain([first], groups)):
             for start in range(0, len(row_N), size):
                 row_R = row_N[start : start + size]
 
@@ -132,8 +134,8 @@ def _found(
                     row_R: np.ndarray = row_R, pool_P: np.ndarray = pool_P, scores: Scores = scores
                 ) -> dict[str, np.ndarray]:
                     few = [
-                        row_R[first : first + scores.rows_at_once]
-                        for first in range(0, len(row_R), scores.rows_at_once)
+                        row_R[at : at + scores.rows_at_once]
+                        for at in range(0, len(row_R), scores.rows_at_once)
                     ]
                     return _joined(
                         [

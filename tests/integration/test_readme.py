@@ -18,6 +18,11 @@ from pathlib import Path
 import pytest
 
 from cft.corpora.synthetic import epic, verses
+from cft.mining.dense import DenseEngine
+from cft.mining.mine import mine
+from cft.mining.question import Pairs
+from cft.mining.settings import MiningSettings
+from cft.triplets.prepare import load_triplets
 from tests.integration.pilot import Pilot, finished_pilot
 from tests.integration.processes import run
 from tests.integration.readme import blocks, commands
@@ -219,6 +224,19 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def test_the_pilots_adapter_finds_harder_negatives_than_were_drawn(pilot: Pilot, tmp_path: Path):
+    stage1 = load_triplets(Path(pilot.result["corpus"]), "stage1")
+    adapter = Path(pilot.result["adapters"]["stage1"])
+    engine = DenseEngine(Path(pilot.result["backbone"]), adapter, "cpu")
+    report = mine(Pairs.of(stage1), engine, MiningSettings(), tmp_path / "mined.jsonl")
+    assert report["rows_written"] > 0.9 * report["rows"]
+    score = {name: one["mean"] for name, one in report["score"].items()}
+    gap = score["positive"] - score["random"]
+    assert gap > 0.03
+    assert abs(score["given"] - score["random"]) < 0.1 * gap, "drawn uniformly: no harder"
+    assert score["random"] + 0.3 * gap < score["mined"] < score["positive"]
 
 
 def _get(url: str) -> str:

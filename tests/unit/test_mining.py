@@ -164,30 +164,6 @@ def test_two_spellings_are_one_text(backbone, tmp_path):
     assert names[0].read_bytes() == names[1].read_bytes()
 
 
-def test_a_negative_score_of_the_positive_keeps_the_direction_of_the_margin():
-    from cft.mining.search import hard_negatives
-
-    class Fixed:
-        by_positive_Q = np.zeros(1, bool)
-
-        def pairs(self, text_QM):
-            return np.full(text_QM.shape, np.float32(-0.5))
-
-        def shards(self):
-            yield 0, np.array([[-0.49, -0.52, -0.53, -0.9]], np.float32)
-
-        def allowed(self, score_QS):
-            return np.ones(score_QS.shape, bool)
-
-    pairs = Pairs(["anchor"], ["positive"], [("a", "b", "c", "d")], ["x"])
-    question = Question.of(pairs, same_script=True)
-    pool_P = np.setdiff1d(np.arange(6), [*question.anchor_N, *question.positive_N])
-    found = hard_negatives(
-        question, np.array([0]), pool_P, Fixed(), MiningSettings(num_negatives=2, margin=0.05)
-    )
-    assert found["negative_QK"][0].tolist() == pool_P[[2, 3]].tolist()
-
-
 def test_every_format_trains(backbone, tmp_path):
     pairs = mining.rows()
     for suffix in (".jsonl", ".csv", ".tsv", ".parquet"):
