@@ -59,6 +59,11 @@ class LexicalScores:
             with whole_folder(folder) as beside:
                 made.save(str(beside), show_progress=False)
         self._index = bm25s.BM25.load(str(folder), mmap=True, show_progress=False)
+        # A slice of a memmap object costs more than the few numbers in it.
+        self._index.scores = {
+            name: np.asarray(one) if isinstance(one, np.memmap) else one
+            for name, one in self._index.scores.items()
+        }
         self._place_U = np.full(len(question.ids_U), -1, dtype=np.int64)
         self._place_U[pool_P] = np.arange(len(pool_P))
         self.rows_at_once = max(1, min(256, _CELLS // len(pool_P)))

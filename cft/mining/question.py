@@ -1,5 +1,6 @@
 """What is asked of a miner, in numbers: rows, candidates, and what no row may be given."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -9,7 +10,8 @@ from cft.errors import CftError
 from cft.text import normalise
 from cft.triplets.base import TextIds, Triplets
 
-_DEVANAGARI = range(0x0900, 0x0980)
+_LETTER = re.compile(r"[^\W\d_]")
+_DEVANAGARI = re.compile("[\u0904-\u0939\u0958-\u0961\u0972-\u097f]")
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,6 @@ def _known_positives(
 
 
 def mostly_devanagari(text: str) -> bool:
-    """Whether more of the letters are Devanagari than not."""
-    indic = sum(ord(character) in _DEVANAGARI for character in text)
-    return indic > sum(character.isalpha() for character in text) / 2
+    """Whether at least half of the letters are Devanagari, and there is one."""
+    indic = len(_DEVANAGARI.findall(text))
+    return indic > 0 and 2 * indic >= len(_LETTER.findall(text))

@@ -47,9 +47,13 @@ class TopK:
             start: place of the shard's first candidate.
             allowed_QS: which candidates may be kept, ``bool``.
         """
-        worst_Q = self._key_QK.min(axis=1)
-        # Most candidates of later shards are below the worst that is kept and need no key.
-        hit_QS = allowed_QS & (score_QS >= scores_of(worst_Q)[:, None])
+        k = self._key_QK.shape[1]
+        # Most candidates are below the worst that is or will be kept and need no key.
+        floor_Q = scores_of(self._key_QK.min(axis=1))
+        if np.isneginf(floor_Q).any() and score_QS.shape[1] > k:
+            known_QS = np.where(allowed_QS, score_QS, np.float32(-np.inf))
+            floor_Q = np.maximum(floor_Q, np.partition(known_QS, -k, axis=1)[:, -k])
+        hit_QS = allowed_QS & (score_QS >= floor_Q[:, None])
         query_N, column_N = np.nonzero(hit_QS)
         if not len(query_N):
             return
@@ -57,7 +61,6 @@ class TopK:
         key_QH = np.full((len(score_QS), hits_Q.max()), NOTHING, dtype=np.int64)
         slot_N = np.arange(len(query_N)) - np.repeat(np.cumsum(hits_Q) - hits_Q, hits_Q)
         key_QH[query_N, slot_N] = keys_of(score_QS[query_N, column_N], start + column_N)
-        k = self._key_QK.shape[1]
         both = np.concatenate([self._key_QK, key_QH], axis=1)
         self._key_QK = np.partition(both, both.shape[1] - k, axis=1)[:, -k:]
 
