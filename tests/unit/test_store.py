@@ -227,7 +227,9 @@ def test_refusals(store: TokenStore, tokenizer, tmp_path: Path, monkeypatch):
     (whole / "tokens.arrow").write_bytes((whole / "tokens.arrow").read_bytes()[:-40])
     with pytest.raises(CftError, match=r"tokens\.arrow: not a whole Arrow file"):
         TokenStore.open(whole)
-    monkeypatch.setattr("cft.triplets.base.text_ids", lambda texts: np.ones(len(texts), np.int64))
+    monkeypatch.setattr(
+        "cft.triplets.stream.ids_of_normalised", lambda texts: np.ones(len(texts), np.int64)
+    )
     with pytest.raises(CftError, match="text id 1: shared by"):
         build_store(tmp_path / "s", TRIPLETS, contract(tokenizer), tokenizer, {})
     assert not (tmp_path / "s").exists()
