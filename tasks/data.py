@@ -16,10 +16,10 @@ from cft.triplets.prepare import (
     EVALUATION_SET,
     load_corpora,
     load_manifest,
-    load_triplets,
     prepare,
 )
 from cft.triplets.store import TokenStore, build_store
+from cft.triplets.stream import stage_batches
 from tasks.steps import key_of_target
 
 
@@ -91,7 +91,7 @@ def tokenise(target: str, corpus: str, stage: str, backbone: str, recipe: ModelR
     if not Path(target).exists():
         build_store(
             Path(target),
-            load_triplets(Path(corpus), stage),
+            stage_batches(Path(corpus), stage),
             text_contract(recipe, Path(backbone)),
             load_tokenizer(Path(backbone), recipe.trust_remote_code),
             load_manifest(Path(corpus)),

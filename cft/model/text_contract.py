@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from cft.errors import CftError
-from cft.files import write_json
+from cft.files import digest_json, write_json
 from cft.recipe import ModelRecipe, Settings
 from cft.text import normalise
 
@@ -110,12 +110,11 @@ class TextContract(Settings):
         end_N = np.cumsum(kept_N + head + 1)
         total = int(end_N[-1]) if len(end_N) else 0
         out_T = np.full(total, self.eos_id, dtype=np.int32)
-        body_T = np.arange(int(kept_N.sum())) + np.repeat(
-            np.arange(len(kept_N)) * (head + 1), kept_N
-        )
+        added_N = np.arange(len(kept_N)) * (head + 1)  # before the body of each text
+        body_T = np.arange(int(kept_N.sum())) + np.repeat(added_N, kept_N)
         shift_N = start_N - (np.cumsum(kept_N) - kept_N)
         out_T[body_T + head] = flat_T[np.arange(len(body_T)) + np.repeat(shift_N, kept_N)]
-        if head:
+        if self.add_bos and self.bos_id is not None:
             out_T[end_N - kept_N - head - 1] = self.bos_id
         return out_T, kept_N + head + 1
 
@@ -162,6 +161,16 @@ class TextContract(Settings):
                 f"{where}: the text contract differs ({'; '.join(different)}); "
                 "use the backbone and the model settings that the adapter was trained with"
             )
+
+
+def tokenizer_digest(tokenizer: Any) -> str:
+    """Identity of a tokenizer, whatever lies beside it (16 hex digits)."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return digest_json([type(tokenizer).__name__, sorted(tokenizer.get_vocab().items())])
+    backend.no_truncation()
+    backend.no_padding()
+    return digest_json(backend.to_str())
 
 
 def _encode(tokenizer: Any, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:

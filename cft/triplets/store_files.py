@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from cft.errors import CftError
 from cft.files import whole_folder
-from cft.model.text_contract import TextContract
+from cft.model.text_contract import TextContract, tokenizer_digest
 from cft.triplets.base import Triplets
 from cft.triplets.gathered import DOCUMENT, QUERY, TEXT_ROWS, Gathered
 from cft.triplets.manifest import length_summary, save_manifest
@@ -86,6 +86,7 @@ def build_store(
             "kinds": dict(sorted(gathered.kinds.items())),
             "texts": texts,
             "hard_negatives": gathered.width - 2,
+            "tokenizer": tokenizer_digest(tokenizer),
             "token_lengths": lengths,
         }
         save_manifest(beside, {**manifest, "store": store})
