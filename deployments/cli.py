@@ -55,7 +55,7 @@ def pilot(**flags: Any) -> None:
     default="pilot",
     show_default=True,
     metavar="NAME|FILE",
-    help="A shipped recipe (pilot, sarvam) or a YAML file.",
+    help="A shipped recipe (pilot, sarvam, minicpm) or a YAML file.",
 )
 @recipe_options
 def two_stage_command(recipe_name: str, **flags: Any) -> None:

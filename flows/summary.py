@@ -22,8 +22,15 @@ def show(recipe: Recipe, result: dict[str, Any], console: Console | None = None)
     evaluations = {
         name: load_result(Path(folder)).evaluation for name, folder in result["evaluations"].items()
     }
-    console.print(rich_table(evaluations, title=f"Recipe {recipe.name}, held-out texts"))
-    for line in [verdict(evaluations), "", *lines_of(result, Home.from_environment())]:
+    note = result["contamination"]
+    texts = "CONTAMINATED texts" if note else "held-out texts"
+    console.print(rich_table(evaluations, title=f"Recipe {recipe.name}, {texts}"))
+    for line in [
+        *([note, ""] if note else []),
+        verdict(evaluations),
+        "",
+        *lines_of(result, Home.from_environment()),
+    ]:
         # Long commands must stay in one piece for the clipboard.
         console.print(line, soft_wrap=True, markup=False, highlight=False)
 

@@ -10,10 +10,12 @@ from typing import Any
 from prefect import flow
 from prefect.runtime import flow_run
 
+from cft.corpora.sources import from_hub
 from cft.files import write_json
 from cft.home import Home
 from cft.recipe import Recipe
 from cft.tracking.lineage import code_version
+from cft.triplets.manifest import contamination_note, load_manifest
 from cft.triplets.prepare import STAGES
 from flows.console import use_terminal
 from flows.summary import show
@@ -21,6 +23,7 @@ from tasks.backbone import backbone_folder, given_backbone, make_backbone
 from tasks.data import (
     build_corpus,
     corpus_folder,
+    fetch_sources,
     require_full_batches,
     require_sources,
     store_folder,
@@ -61,7 +64,9 @@ def two_stage(recipe: Recipe = Recipe()) -> dict[str, Any]:  # noqa: B008 (shown
         if recipe.model.backbone
         else None
     )
-    corpus = steps.reuse("corpus", build_corpus, corpus_folder(home, recipe.data), recipe.data)
+    fetched = from_hub(recipe.data)
+    data = steps.do("fetch sources", fetch_sources, recipe.data) if fetched else recipe.data
+    corpus = steps.reuse("corpus", build_corpus, corpus_folder(home, data), data)
     if backbone is None:
         nano = recipe.model.nano
         target = backbone_folder(home, corpus, nano)
@@ -118,7 +123,7 @@ def two_stage(recipe: Recipe = Recipe()) -> dict[str, Any]:  # noqa: B008 (shown
                 "Run directory": str(here),
             },
         }
-        report = publish_report(tracked, recipe, evaluations, str(results), record)
+        report = publish_report(tracked, recipe, evaluations, str(results), record, str(corpus))
     result = {
         "flow_run_id": job,
         "mlflow_run_id": tracked.parent.id,
@@ -128,6 +133,7 @@ def two_stage(recipe: Recipe = Recipe()) -> dict[str, Any]:  # noqa: B008 (shown
         "version": version,
         "run_directory": str(here),
         "corpus": str(corpus),
+        "contamination": contamination_note(load_manifest(corpus)),
         "backbone": str(backbone),
         "adapters": {one.stage: str(one.adapter) for one in trained},
         "evaluations": {model: str(path) for model, path in evaluations.items()},

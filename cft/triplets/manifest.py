@@ -1,7 +1,8 @@
 """The manifest of a dataset: what it is made of, what was left out and how much remained."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,13 @@ from cft.files import write_json
 from cft.recipe import DataRecipe
 from cft.triplets.base import Triplets
 from cft.triplets.itihasa import chapters_known
+from cft.triplets.leaks import GuardedSet, Leaks
 from cft.triplets.splits import EpicSplit, VerseSplit
 
 MANIFEST_FILE = "manifest.json"
 FORMAT = 1
+# Settings that are places: what lies there counts, by its digest, and not where.
+SOURCE_FIELDS = ("itihasa", "vbt", "nli", "eval_sets")
 
 
 def dataset_manifest(
@@ -37,7 +41,7 @@ def dataset_manifest(
     known = chapters_known(epic_split.train)
     return {
         "format": FORMAT,
-        "settings": recipe.model_dump(mode="json", exclude={"itihasa", "vbt"}),
+        "settings": recipe.model_dump(mode="json", exclude=set(SOURCE_FIELDS)),
         "epic": {
             "name": epic.name,
             "source": epic.source,
@@ -76,6 +80,27 @@ def dataset_manifest(
             "sources": evalset.sources,
         },
     }
+
+
+def contamination(guarded: Sequence[GuardedSet], leaks: Sequence[Leaks]) -> dict[str, Any]:
+    """What the leak guard compared, and what it found where leaks are allowed."""
+    return {
+        "guarded": {one.name: {"texts": len(one.texts), "digest": one.digest} for one in guarded},
+        "contaminated": bool(leaks),
+        "contaminated_rows": sum(one.rows for one in leaks),
+        "leaks": [asdict(one) for one in leaks],
+    }
+
+
+def contamination_note(manifest: Mapping[str, Any]) -> str | None:
+    """One sentence for whoever reads a figure of this dataset; None for clean data."""
+    if not manifest.get("contaminated"):
+        return None
+    sets = ", ".join(one["evalset"] for one in manifest["leaks"])
+    return (
+        f"CONTAMINATED: {manifest['contaminated_rows']} training rows hold texts of the evaluation "
+        f"({sets}). The figures tell what the model remembers, not what it has learned."
+    )
 
 
 def token_lengths(lengths_U: np.ndarray, max_length: int) -> dict[str, Any]:
