@@ -193,6 +193,22 @@ def test_token_length_histogram_counts_every_length():
     assert (described["max"], described["at_max_length"]) == (10, 1)
 
 
+@given(
+    lengths=st.lists(st.integers(0, 40), min_size=1, max_size=200),
+    max_length=st.sampled_from([40, 61, 150]),
+)
+def test_counted_lengths_say_what_the_lengths_say(lengths, max_length):
+    described = token_lengths(np.array(lengths), max_length)
+    assert described["tokens"] == sum(lengths)
+    assert described["mean"] == round(float(np.mean(lengths)), 2)
+    for name, percent in (("p50", 50), ("p95", 95), ("p99", 99)):
+        assert abs(described[name] - np.percentile(lengths, percent)) < 1 + 1e-9
+        assert described[name] <= np.percentile(lengths, percent) + 1e-9
+    edges = described["histogram"]["edges"]
+    expected, _ = np.histogram(lengths, bins=edges)
+    assert described["histogram"]["counts"] == expected.tolist()
+
+
 def test_a_worker_process_gets_the_same_store(store: TokenStore):
     again = pickle.loads(pickle.dumps(store))
     assert (
