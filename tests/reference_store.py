@@ -10,7 +10,7 @@ from cft.model.text_contract import TextContract
 from cft.text import normalise
 from cft.triplets.base import TextIds, Triplets
 from cft.triplets.store_files import POSITIVES, TEXTS, TOKENS, TRIPLETS
-from cft.triplets.tables import fixed_lists, lists, write_table
+from cft.triplets.tables import fixed_lists, write_table
 
 
 def reference_store(
@@ -42,7 +42,7 @@ def reference_store(
         some = slice(start, start + per_batch)
         columns = {"id": pa.array(ids_U[some])}
         for role, (prompt, members) in roles.items():
-            columns[role] = lists(
+            columns[role] = _lists(
                 [
                     contract.tokenize(tokenizer, [text], prompt)[0]
                     if one in members
@@ -75,8 +75,16 @@ def reference_store(
     positives = pa.RecordBatch.from_pydict(
         {
             "anchor": pa.array(anchors, pa.int64()),
-            "positives": lists([np.array(sorted(known[one])) for one in anchors], np.int64),
+            "positives": _lists([np.array(sorted(known[one])) for one in anchors], np.int64),
         }
     )
     write_table(folder / POSITIVES, positives.schema, [positives])
     return folder
+
+
+def _lists(parts: list[np.ndarray], dtype: type) -> pa.ListArray:
+    """Arrays of unequal length as an Arrow column."""
+    offsets = np.zeros(len(parts) + 1, dtype=np.int32)
+    np.cumsum([len(part) for part in parts], out=offsets[1:])
+    flat = np.concatenate(parts) if parts else np.zeros(0)
+    return pa.ListArray.from_arrays(offsets, pa.array(flat.astype(dtype, copy=False)))

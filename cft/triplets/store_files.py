@@ -71,8 +71,10 @@ def build_store(
         scratch.mkdir()
         gathered = Gathered(scratch, BUDGET if budget is None else budget)
         batches = batches_of(triplets) if isinstance(triplets, Triplets) else triplets
-        for batch in tqdm(batches, desc="gather", unit="batch"):
-            gathered.add(batch)
+        with tqdm(desc="gather", unit="triplet") as progress:
+            for batch in batches:
+                gathered.add(batch)
+                progress.update(len(batch))
         if not gathered.rows:
             raise CftError(f"{folder}: no triplets to store; give more data")
         texts, counts = _write_texts(beside, gathered, contract, tokenizer)
