@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 PARTIAL = ".partial"
 
@@ -48,6 +48,39 @@ def write_atomic(path: Path, content: str | bytes) -> None:
     fsync_folder(path.parent)
 
 
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[TextIO]:
+    """Yield an open text file (UTF-8) that replaces ``path`` when the block succeeds.
+
+    A block that raises leaves the old file. What a killed process leaves is hidden, and removed by
+    the next writer of the same path.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = _beside(path)
+    try:
+        with beside.open("w", encoding="utf-8", newline="") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    fsync_folder(path.parent)
+
+
+def _beside(target: Path) -> Path:
+    """This process's hidden name beside ``target``; what dead processes left there is removed."""
+    for stale in target.parent.glob(f".{target.name}.*{PARTIAL}"):
+        owner = stale.name.removesuffix(PARTIAL).rsplit(".", 1)[-1]
+        if not (owner.isdigit() and Path(f"/proc/{owner}").exists()):
+            if stale.is_dir():
+                shutil.rmtree(stale, ignore_errors=True)
+            else:
+                stale.unlink(missing_ok=True)
+    return target.parent / f".{target.name}.{os.getpid()}{PARTIAL}"
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as indented JSON, atomically; Devanagari stays readable."""
     write_atomic(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
@@ -62,11 +95,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
     process published ``target`` first, its result stands (both were made from the same inputs).
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    for stale in target.parent.glob(f".{target.name}.*{PARTIAL}"):
-        owner = stale.name.removesuffix(PARTIAL).rsplit(".", 1)[-1]
-        if not (owner.isdigit() and Path(f"/proc/{owner}").exists()):
-            shutil.rmtree(stale, ignore_errors=True)
-    beside = target.parent / f".{target.name}.{os.getpid()}{PARTIAL}"
+    beside = _beside(target)
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir()
     try:

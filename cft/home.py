@@ -25,6 +25,11 @@ class Home:
         return cls(Path(given).expanduser().absolute())
 
     @property
+    def sources(self) -> Path:
+        """Corpora as they were fetched."""
+        return self.path / "sources"
+
+    @property
     def data(self) -> Path:
         """Prepared corpora, one folder per content digest."""
         return self.path / "data"

@@ -28,21 +28,29 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
+HUB = "hub"  # in place of a path: fetched from the hub
+
+
 class DataRecipe(Settings):
     """Which texts, and how they become triplets."""
 
     itihasa: str | None = Field(
         None,
         description="Folder of {train,dev,test}.{sn,en} line-aligned files, with "
-        "train.chapters.tsv where known. Empty: the embedded synthetic epic.",
+        "train.chapters.tsv where known, or `hub`. Empty: the embedded synthetic epic.",
     )
     vbt: str | None = Field(
         None,
         description="VBT corpus: a JSON file or a vbt_corpus.py, read as literals. "
         "Empty: the embedded synthetic verses.",
     )
+    nli: str | None = Field(
+        None,
+        description="English NLI triplets that stage 1 trains on in place of the epic: a CSV or "
+        "TSV with sent0, sent1 and hard_neg, or `hub`.",
+    )
     num_rows: int | None = Field(
-        None, ge=1, description="Read only the first N training pairs (verses) of the corpus."
+        None, ge=1, description="Read only the first N training rows (verses, NLI rows)."
     )
     triplet_types: Literal["cross_lingual", "mono_sa", "both"] = Field(
         "both", description="Which stage-1 triplets to build."
@@ -64,6 +72,21 @@ class DataRecipe(Settings):
     )
     eval_pairs: int = Field(
         400, ge=10, description="Held-out verse pairs in the retrieval pool, at most."
+    )
+    all_verses: bool = Field(
+        False,
+        description="Stage 2 also trains on the held-out verses. The leak guard stops such a run "
+        "unless a leak is allowed.",
+    )
+    eval_sets: list[str] = Field(
+        [],
+        description="Further evaluation sets whose texts may not be trained on: JSON files, or "
+        "`trika` for the embedded one.",
+    )
+    allow_leak: bool = Field(
+        False,
+        description="Go on although training rows hold texts of an evaluation set; the run and "
+        "its model are marked as contaminated.",
     )
     seed: int = Field(42, ge=0, description="Seed of every draw in the data.")
 

@@ -22,19 +22,22 @@ def show(recipe: Recipe, result: dict[str, Any], console: Console | None = None)
     evaluations = {
         name: load_result(Path(folder)).evaluation for name, folder in result["evaluations"].items()
     }
-    console.print(rich_table(evaluations, title=f"Recipe {recipe.name}, held-out texts"))
-    for line in [verdict(evaluations), "", *lines_of(result, Home.from_environment())]:
+    note = result["contamination"]
+    texts = "CONTAMINATED texts" if note else "held-out texts"
+    console.print(rich_table(evaluations, title=f"Recipe {recipe.name}, {texts}"))
+    for line in [
+        *([note, ""] if note else []),
+        verdict(evaluations),
+        "",
+        *lines_of(result, Home.from_environment()),
+    ]:
         # Long commands must stay in one piece for the clipboard.
         console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
 def lines_of(result: dict[str, Any], home: Home) -> list[str]:
     """Steps, places and commands of a run as lines of text."""
-    lines = ["Steps"]
-    for step in result["steps"]:
-        what = "reused" if step["reused"] else duration(step["seconds"])
-        lines.append(f"  {step['name']:<20} {what}")
-    lines.append(f"  {'in all':<20} {duration(result['seconds'])}")
+    lines = step_lines(result)
     lines += [
         "",
         f"Registered   {result['model']} version {result['version']} (alias candidate)",
@@ -45,6 +48,16 @@ def lines_of(result: dict[str, Any], home: Home) -> list[str]:
         *prefect_lines(result, home),
         *mlflow_lines(result, home),
     ]
+    return lines
+
+
+def step_lines(result: dict[str, Any]) -> list[str]:
+    """The steps of a run and how long each took."""
+    lines = ["Steps"]
+    for step in result["steps"]:
+        what = "reused" if step["reused"] else duration(step["seconds"])
+        lines.append(f"  {step['name']:<20} {what}")
+    lines.append(f"  {'in all':<20} {duration(result['seconds'])}")
     return lines
 
 

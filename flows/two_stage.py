@@ -1,10 +1,8 @@
 """The main job: from texts to a registered embedder, in two stages of contrastive training."""
 
-import signal
 import sys
 import time
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from prefect import flow
@@ -14,19 +12,13 @@ from cft.files import write_json
 from cft.home import Home
 from cft.recipe import Recipe
 from cft.tracking.lineage import code_version
+from cft.triplets.manifest import contamination_note, load_manifest
 from cft.triplets.prepare import STAGES
-from flows.console import use_terminal
+from flows.console import end_on_signals, use_terminal
+from flows.prepare import prepared
 from flows.summary import show
-from tasks.backbone import backbone_folder, given_backbone, make_backbone
-from tasks.data import (
-    build_corpus,
-    corpus_folder,
-    require_full_batches,
-    require_sources,
-    store_folder,
-    text_contract,
-    tokenise,
-)
+from tasks.backbone import given_backbone
+from tasks.data import require_full_batches, require_sources
 from tasks.evaluate import (
     evaluate_model,
     evaluation_folder,
@@ -62,22 +54,8 @@ def two_stage(recipe: Recipe = Recipe()) -> dict[str, Any]:  # noqa: B008 (shown
     home, job, code, steps = Home.from_environment(), str(flow_run.id), code_version(), Steps()
     here = home.runs / job
 
-    backbone = (
-        given_backbone(recipe.model.backbone, recipe.model.trust_remote_code)
-        if recipe.model.backbone
-        else None
-    )
-    corpus = steps.reuse("corpus", build_corpus, corpus_folder(home, recipe.data), recipe.data)
-    if backbone is None:
-        nano = recipe.model.nano
-        target = backbone_folder(home, corpus, nano)
-        backbone = steps.reuse("backbone", make_backbone, target, str(corpus), nano)
-    contract = text_contract(recipe.model, backbone)
-    stores = {}
-    for stage in STAGES:
-        target = store_folder(home, corpus, stage, contract)
-        arguments = (str(corpus), stage, str(backbone), recipe.model)
-        stores[stage] = steps.reuse(f"tokenise {stage}", tokenise, target, *arguments)
+    made = prepared(recipe, home, steps)
+    corpus, backbone, stores = made.corpus, made.backbone, made.stores
     require_full_batches(recipe, stores)
     target = similarity_folder(home, recipe, corpus, backbone)
     measured = (recipe, str(corpus), str(backbone))
@@ -128,7 +106,7 @@ def two_stage(recipe: Recipe = Recipe()) -> dict[str, Any]:  # noqa: B008 (shown
                 "Run directory": str(here),
             },
         }
-        report = publish_report(tracked, recipe, evaluations, str(results), record)
+        report = publish_report(tracked, recipe, evaluations, str(results), record, str(corpus))
     result = {
         "flow_run_id": job,
         "mlflow_run_id": tracked.parent.id,
@@ -138,6 +116,7 @@ def two_stage(recipe: Recipe = Recipe()) -> dict[str, Any]:  # noqa: B008 (shown
         "version": version,
         "run_directory": str(here),
         "corpus": str(corpus),
+        "contamination": contamination_note(load_manifest(corpus)),
         "backbone": str(backbone),
         "adapters": {one.stage: str(one.adapter) for one in trained},
         "evaluations": {model: str(path) for model, path in evaluations.items()},
@@ -158,8 +137,7 @@ def run_and_show(recipe: Recipe) -> dict[str, Any]:
     and the loss of the terminal end it as Ctrl-C does: nothing that it started is left behind.
     """
     use_terminal()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _leave)
+    end_on_signals()
     require_sources(recipe.data)
     if recipe.model.backbone:
         given_backbone(recipe.model.backbone, recipe.model.trust_remote_code)
@@ -170,8 +148,3 @@ def run_and_show(recipe: Recipe) -> dict[str, Any]:
         sys.exit(1)
     show(recipe, result)
     return result
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    # The default action would skip every clean-up, also that of Prefect's temporary server.
-    sys.exit(128 + number)

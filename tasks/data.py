@@ -3,8 +3,12 @@
 from pathlib import Path
 
 from prefect import task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
 
 from cft.corpora.evalset import EvalSet
+from cft.corpora.nli import load_nli
+from cft.corpora.sources import local_sources
 from cft.errors import CftError
 from cft.files import digest_code, digest_file, digest_folder, digest_json
 from cft.home import Home
@@ -12,24 +16,32 @@ from cft.model.backbone import backbone_digest, load_tokenizer
 from cft.model.text_contract import TextContract
 from cft.recipe import DataRecipe, ModelRecipe, Recipe
 from cft.training.launch import world_size_for
+from cft.triplets.leaks import guarded_sets
+from cft.triplets.manifest import SOURCE_FIELDS
+from cft.triplets.manifest_page import manifest_page
 from cft.triplets.prepare import (
     EVALUATION_SET,
     load_corpora,
     load_manifest,
-    load_triplets,
     prepare,
 )
 from cft.triplets.store import TokenStore, build_store
+from cft.triplets.stream import stage_batches
 from tasks.steps import key_of_target
+
+DATA_KEY = "prepared-data"
 
 
 def corpus_folder(home: Home, recipe: DataRecipe) -> Path:
     """Where the prepared data of a recipe lies: settings, source files and code by digest."""
+    recipe = local_sources(recipe, home)
     return home.data / digest_json(
         {
-            "recipe": recipe.model_dump(exclude={"itihasa", "vbt"}),
+            "recipe": recipe.model_dump(exclude=set(SOURCE_FIELDS)),
             "itihasa": _source_digest(recipe.itihasa),
             "vbt": _source_digest(recipe.vbt),
+            "nli": _source_digest(recipe.nli),
+            "eval_sets": [_source_digest(one) for one in recipe.eval_sets],
             "code": digest_code("cft.corpora", "cft.triplets", "cft.text"),
         }
     )
@@ -46,14 +58,24 @@ def _source_digest(source: str | None) -> str | None:
 
 
 def require_sources(recipe: DataRecipe) -> None:
-    """Say that a source is missing before any server is started for nothing.
+    """Say that a source is missing, or fetch it, before any server is started for nothing.
 
     Raises:
         CftError: in the words of its reader.
     """
+    recipe = local_sources(recipe)
+    guarded_sets(recipe.eval_sets)
     given = [source for source in (recipe.itihasa, recipe.vbt) if source is not None]
     if not all(Path(source).exists() for source in given):
         load_corpora(recipe)
+    if recipe.nli is not None and not Path(recipe.nli).exists():
+        load_nli(Path(recipe.nli))
+
+
+@task(name="fetch-sources", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=10)
+def fetch_sources(recipe: DataRecipe) -> DataRecipe:
+    """Fetch what the recipe takes from the hub; a download that broke off goes on."""
+    return local_sources(recipe)
 
 
 @task(name="build-corpus", cache_key_fn=key_of_target, persist_result=True)
@@ -91,12 +113,21 @@ def tokenise(target: str, corpus: str, stage: str, backbone: str, recipe: ModelR
     if not Path(target).exists():
         build_store(
             Path(target),
-            load_triplets(Path(corpus), stage),
+            stage_batches(Path(corpus), stage),
             text_contract(recipe, Path(backbone)),
             load_tokenizer(Path(backbone), recipe.trust_remote_code),
             load_manifest(Path(corpus)),
         )
     return target
+
+
+@task(name="publish-manifest", cache_policy=NO_CACHE)
+def publish_manifest(recipe: str, corpus: str, stores: dict[str, Path]) -> str:
+    """The manifest of data and stores as an artifact of the flow run; returns the page."""
+    tokens = {stage: load_manifest(folder) for stage, folder in stores.items()}
+    page = manifest_page(f"Data of recipe {recipe}", load_manifest(Path(corpus)), tokens)
+    create_markdown_artifact(page, key=DATA_KEY, description=f"Recipe {recipe}: data")
+    return page
 
 
 def evaluation_set(corpus: Path) -> EvalSet:

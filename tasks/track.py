@@ -21,6 +21,7 @@ from cft.recipe import Recipe, flattened
 from cft.tracking.registry import log_embedder, register
 from cft.tracking.run_directory import RunDirectory
 from cft.tracking.runs import TrackedRun, Tracking
+from cft.triplets.manifest import contamination_note
 from cft.triplets.prepare import EVALUATION_SET, load_manifest
 from tasks.evaluate import results_of, similarities
 
@@ -54,10 +55,14 @@ def two_stage_run(
 ) -> Iterator[Tracked]:
     """The parent run, with everything that is known before the training: settings and lineage."""
     tracking = Tracking.open(home, recipe.tracking.experiment)
+    manifest = load_manifest(corpus)
     lineage = {
         "recipe": recipe.name,
         "recipe_digest": digest_json(recipe.model_dump()),
         "data_digest": corpus.name,
+        # On every run and every registered version: no figure of theirs can be read without it.
+        "contaminated": manifest["contaminated"],
+        "contaminated_rows": manifest["contaminated_rows"],
         "backbone": str(backbone),
         "backbone_digest": backbone_digest(backbone),
         "code_digest": code["digest"],
@@ -68,7 +73,6 @@ def two_stage_run(
     with tracking.run(
         recipe.name, role="two-stage", job=job, tags=lineage, params=flattened(recipe)
     ) as parent:
-        manifest = load_manifest(corpus)
         parent.file(corpus / "manifest.json", "data")
         for context in ("stage1", "stage2"):
             digest = digest_file(corpus / f"{context}.arrow")
@@ -177,7 +181,8 @@ def register_adapter(tracked: Tracked, recipe: Recipe, trained: list[Trained], f
         run_id=last.run.id,
         job=tracked.job,
         tags=tags,
-        description=f"Recipe {recipe.name}, flow run {tracked.job}",
+        description=f"Recipe {recipe.name}, flow run {tracked.job}"
+        + (", CONTAMINATED" if tracked.lineage["contaminated"] else ""),
     )
     return str(made.version)
 
@@ -189,8 +194,10 @@ def publish_report(
     evaluations: dict[str, Path],
     folder: str,
     record: dict[str, Any],
+    corpus: str,
 ) -> str:
     """The report as a file, as an artifact of the flow run and of the MLflow run."""
+    note = contamination_note(load_manifest(Path(corpus)))
     markdown = run_report(
         recipe=recipe.name,
         evaluations={name: one.evaluation for name, one in results_of(evaluations).items()},
@@ -198,6 +205,7 @@ def publish_report(
         steps=record["steps"],
         reused=record["reused"],
         facts=record["facts"],
+        notes=[note] if note else [],
     )
     path = Path(folder) / "report.md"
     write_atomic(path, markdown)

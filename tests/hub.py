@@ -25,11 +25,15 @@ class Repository:
     files: dict[str, bytes]
     gated: bool = False
     revisions: dict[str, str] = field(default_factory=dict)
+    files_at: dict[str, dict[str, bytes]] = field(default_factory=dict)  # other commits
 
     def __post_init__(self) -> None:
         parts = sorted((name, git_id(content)) for name, content in self.files.items())
         self.sha = hashlib.sha1(repr(parts).encode()).hexdigest()
         self.revisions = {"main": self.sha, self.sha: self.sha, **self.revisions}
+
+    def at(self, commit: str) -> dict[str, bytes]:
+        return self.files_at.get(commit, self.files)
 
     @classmethod
     def of(cls, folder: Path, **more: object) -> "Repository":
@@ -116,7 +120,9 @@ class _Handler(BaseHTTPRequestHandler):
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ") or None
         self.hub.requests.append(Request(self.command, path, first, token, self.storage))
         parts = path.strip("/").split("/")
-        if parts[:2] == ["api", "models"]:
+        if parts[0] == "datasets":
+            parts = parts[1:]
+        if parts[:2] in (["api", "models"], ["api", "datasets"]):
             self._describe("/".join(parts[2:4]), "/".join(parts[5:]) or "main")
         elif parts[2:3] == ["resolve"]:
             self._resolve("/".join(parts[:2]), parts[3], "/".join(parts[4:]), first, token)
@@ -136,7 +142,7 @@ class _Handler(BaseHTTPRequestHandler):
         if revision not in repository.revisions:
             return self._refuse(404, "RevisionNotFound")
         siblings = []
-        for file, content in repository.files.items():
+        for file, content in repository.at(repository.revisions[revision]).items():
             one = {"rfilename": file, "size": len(content), "blobId": git_id(content)}
             if len(content) >= LARGE:
                 digest = hashlib.sha256(content).hexdigest()
@@ -154,14 +160,17 @@ class _Handler(BaseHTTPRequestHandler):
         self, name: str, revision: str, file: str, first: int | None, token: str | None
     ) -> None:
         repository = self.hub.repositories[name]
-        if file not in repository.files:
+        files = repository.at(revision)
+        if file not in files:
             return self._refuse(404, "EntryNotFound")
-        content = repository.files[file]
+        content = files[file]
         if len(content) >= LARGE and not self.storage:
             if repository.gated and token != self.hub.token:
                 return self._refuse(403 if token else 401, "GatedRepo")
             self.send_response(302)
             self.send_header("Location", self.hub.storage_url + self.path)
+            self.send_header("X-Linked-Size", str(len(content)))
+            self.send_header("X-Linked-ETag", f'"{hashlib.sha256(content).hexdigest()}"')
             self.send_header("Content-Length", "0")
             return self.end_headers()
         if repository.gated and not self.storage and token != self.hub.token:

@@ -10,15 +10,19 @@ MIN_LENGTH_RATIO, MAX_LENGTH_RATIO = 0.4, 12.0
 # Beyond these a row is a run of verses under one number, of which a model sees only the head.
 MAX_SANSKRIT_WORDS, MAX_ENGLISH_WORDS = 150, 400
 
-DEGENERATE, MISALIGNED, OVER_LONG, DUPLICATE = "degenerate", "misaligned", "over_long", "duplicate"
+EMPTY, DEGENERATE, MISALIGNED = "empty", "degenerate", "misaligned"
+OVER_LONG, DUPLICATE = "over_long", "duplicate"
 
 
 def why_unfit(sanskrit: str, english: str) -> str | None:
     """Name of the filter that drops this pair of normalised texts, or None.
 
-    Degenerate: a side without a letter, or a translation of one word. Misaligned: the lengths of
-    the sides are out of proportion. Over-long: far more than a verse.
+    Empty: a side has no text at all. Degenerate: a side without a letter, or a translation of one
+    word. Misaligned: the lengths of the sides are out of proportion. Over-long: far more than a
+    verse.
     """
+    if not (sanskrit and english):
+        return EMPTY
     if not (_has_letter(sanskrit) and _has_letter(english)) or " " not in english:
         return DEGENERATE
     if not MIN_LENGTH_RATIO <= len(english) / len(sanskrit) <= MAX_LENGTH_RATIO:
@@ -33,7 +37,7 @@ def fit_pairs(pairs: Iterable[VersePair], dropped: dict[str, int]) -> list[Verse
 
     ``dropped`` is increased in place: rows by the name of the filter that dropped them.
     """
-    for name in (DEGENERATE, MISALIGNED, OVER_LONG, DUPLICATE):
+    for name in (EMPTY, DEGENERATE, MISALIGNED, OVER_LONG, DUPLICATE):
         dropped.setdefault(name, 0)
     kept: list[VersePair] = []
     seen: set[tuple[str, str]] = set()

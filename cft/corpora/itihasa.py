@@ -29,8 +29,8 @@ def load_itihasa(folder: Path, num_rows: int | None = None) -> ParallelCorpus:
         num_rows: read only the first rows of the training split; None for all.
 
     Raises:
-        CftError: a file is missing or has no partner, line counts differ, a line is empty or not
-            UTF-8, or no training row passes the filters.
+        CftError: a file is missing or has no partner, line counts differ, a line is not UTF-8, a
+            chapter is not named, or no training row passes the filters.
     """
     started = time.perf_counter()
     folder = Path(folder)
@@ -70,7 +70,7 @@ def read_lines(path: Path) -> list[str]:
     """Lines of a UTF-8 text file, without their ends; a byte-order mark is ignored.
 
     Raises:
-        CftError: the file is missing or empty, or a line is empty or not UTF-8.
+        CftError: the file is missing or empty, or a line is not UTF-8.
     """
     try:
         raw = path.read_bytes()
@@ -88,12 +88,6 @@ def read_lines(path: Path) -> list[str]:
         lines.pop()
     if not lines:
         raise CftError(f"{path}: the file is empty; give one text on each line")
-    for number, line in enumerate(lines, start=1):
-        if not line or line.isspace():
-            raise CftError(
-                f"{path}:{number}: empty line; fill it, or remove this line from every file "
-                "of the split"
-            )
     return lines
 
 

@@ -1,14 +1,10 @@
 """Fetching a backbone from the hub into a folder that is whole, pinned and ends texts in EOS."""
 
-import fcntl
 import json
 import logging
-import os
 import re
 import shutil
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,8 +13,19 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from cft.errors import CftError
 from cft.files import PARTIAL, fsync_folder, write_json
+from cft.hub import (
+    PARTS,
+    RemoteFile,
+    RemoteRepository,
+    describe,
+    download,
+    endpoint,
+    hub_errors,
+    keep_only,
+    owned,
+    require_room,
+)
 from cft.model.backbone import SOURCE_FILE, load_tokenizer
-from cft.model.hub import RemoteFile, RemoteModel, describe, download, endpoint, hub_errors
 from cft.model.text_contract import TextContract
 from cft.recipe import ModelRecipe
 
@@ -27,7 +34,6 @@ logger = logging.getLogger("cft.model")
 KNOWN = {"sarvam-1": "sarvamai/sarvam-1", "minicpm-2b": "openbmb/MiniCPM-2B-dpo-bf16"}
 FOLDER = Path("pretrained")
 
-_PARTS = ".parts"  # inside the partial folder: files that are not complete
 _TOKENIZER = re.compile(
     r"(config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab)\.json"
     r"|tokenizer\.model|(vocab|merges)\.txt|chat_template\.jinja|LICEN[CS]E(\.\w+)?"
@@ -75,13 +81,13 @@ def fetch_model(
     # Two names: a tokenizer alone must not take the place of half-fetched weights.
     kind = ".tokenizer" if tokenizer_only else ""
     partial = target.with_name(f"{target.name}{kind}{PARTIAL}")
-    with _owned(partial):
+    with owned(partial):
         model = describe(repo, revision or "main")
         files = _selection(model, tokenizer_only, trust_remote_code)
-        _require_room(repo, files, partial)
-        _keep_only(partial, files)
+        require_room(repo, files, partial)
+        keep_only(partial, files)
         for file in files:
-            download(model, file, partial, partial / _PARTS)
+            download(model, file, partial)
             if file.name == "config.json":  # before the weights: they would be fetched in vain
                 _require_known_code(partial, repo, trust_remote_code)
         with hub_errors(repo, model.sha):
@@ -115,26 +121,7 @@ def _stands(target: Path, repo: str, revision: str | None, tokenizer_only: bool)
     return tokenizer_only or not source["tokenizer_only"]
 
 
-@contextmanager
-def _owned(partial: Path) -> Iterator[None]:
-    """Keep a second fetch of the same folder away for as long as this one lives."""
-    with hub_errors(partial.name, ""):
-        (partial / _PARTS).mkdir(parents=True, exist_ok=True)
-    handle = os.open(partial / _PARTS, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise CftError(f"{partial}: another fetch writes it; wait for its end") from None
-    else:
-        yield
-    finally:
-        os.close(handle)
-        with suppress(OSError):  # what holds a part of a file stays for the next attempt
-            (partial / _PARTS).rmdir()
-            partial.rmdir()
-
-
-def _selection(model: RemoteModel, tokenizer_only: bool, code: bool) -> list[RemoteFile]:
+def _selection(model: RemoteRepository, tokenizer_only: bool, code: bool) -> list[RemoteFile]:
     """The files to fetch, small ones first. Only names without a folder are looked at."""
     if "config.json" not in model.files:
         raise CftError(f"{model.repo}: no config.json, so no transformers model; name another")
@@ -156,28 +143,6 @@ def _selection(model: RemoteModel, tokenizer_only: bool, code: bool) -> list[Rem
     return sorted(files, key=lambda one: one.name != "config.json")
 
 
-def _require_room(repo: str, files: Iterable[RemoteFile], partial: Path) -> None:
-    have = sum(path.stat().st_size for path in partial.rglob("*") if path.is_file())
-    need = sum(file.size for file in files) - have
-    free = shutil.disk_usage(partial).free
-    if need > free:
-        raise CftError(
-            f"{repo}: {need / 1e9:.1f} GB are still to come, but {partial.parent} has "
-            f"{free / 1e9:.1f} GB free; make room or name another disk by --output"
-        )
-
-
-def _keep_only(partial: Path, files: Iterable[RemoteFile]) -> None:
-    """Remove what another commit left: a file of an equal name may have other bytes."""
-    by_name = {file.name: file for file in files}
-    for path in partial.iterdir():
-        if path.name == _PARTS:
-            continue
-        file = by_name.get(path.name)
-        if file is None or not file.verify(path):
-            path.unlink()
-
-
 def _require_known_code(folder: Path, repo: str, trusted: bool) -> None:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     if "auto_map" in config and config.get("model_type") not in CONFIG_MAPPING and not trusted:
@@ -188,7 +153,7 @@ def _require_known_code(folder: Path, repo: str, trusted: bool) -> None:
 
 
 def _finish(
-    partial: Path, model: RemoteModel, files: list[RemoteFile], revision: str | None,
+    partial: Path, model: RemoteRepository, files: list[RemoteFile], revision: str | None,
     tokenizer_only: bool, trust_remote_code: bool,
 ) -> None:  # fmt: skip
     """Ask for EOS, prove that every text gets it, and pin the source."""
@@ -221,7 +186,7 @@ def _finish(
 
 def _publish(partial: Path, target: Path) -> None:
     """Rename the folder; a tokenizer that stood there makes way for the whole model."""
-    shutil.rmtree(partial / _PARTS)
+    shutil.rmtree(partial / PARTS)
     fsync_folder(partial)
     old = target.with_name(f".{target.name}.removed{PARTIAL}")
     if target.exists():

@@ -1,35 +1,121 @@
 """The leak guard: no text of an evaluation set stands in any training column."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from cft.corpora.evalset import EvalSet
+from cft.corpora.literals import read_literals
 from cft.errors import CftError
+from cft.files import digest_file
 from cft.text import text_ids
 
-_NAMED = 3  # leaking rows that the message names
+_NAMED = 3  # leaking rows that are named for each evaluation set
+EMBEDDED = {"trika": "cft.corpora.trika"}
+# Strings in an evaluation file that are about its rows and not among its texts.
+_NO_TEXT = {"id", "name", "category", "kind", "reason", "sources", "source", "language"}
 
 
-def require_no_leak(evalset: EvalSet, columns: Mapping[str, np.ndarray]) -> None:
+@dataclass(frozen=True)
+class GuardedSet:
+    """An evaluation set as the guard sees it.
+
+    Attributes:
+        name: as it is called in messages.
+        texts: every text with its place in the set, such as ``pairs[3].english``.
+        digest: of the file that it was read from; None where the data make it themselves.
+    """
+
+    name: str
+    texts: list[tuple[str, str]]
+    digest: str | None = None
+
+    @classmethod
+    def of(cls, evalset: EvalSet) -> "GuardedSet":
+        """The set that the data themselves hold out."""
+        return cls(evalset.name, list(evalset.labelled_texts()))
+
+
+@dataclass(frozen=True)
+class Leaks:
+    """Training rows that hold texts of one evaluation set.
+
+    Attributes:
+        evalset: name of the set.
+        rows: how many training rows, over all columns.
+        named: the first of them, such as ``stage1.anchor row 5 is pairs[3].sanskrit``.
+    """
+
+    evalset: str
+    rows: int
+    named: list[str]
+
+    def __str__(self) -> str:
+        more = ", ..." if self.rows > len(self.named) else ""
+        return (
+            f"evaluation set {self.evalset}: {self.rows} training rows hold its texts "
+            f"({', '.join(self.named)}{more})"
+        )
+
+
+def guarded_sets(names: Sequence[str]) -> list[GuardedSet]:
+    """The further evaluation sets that a recipe names: ``trika``, JSON files, Python modules.
+
+    Of a file every string is guarded, whatever its layout, but for what only describes a row.
+    A module is read as literals and never executed.
+
+    Raises:
+        CftError: a file is missing, is not JSON, or holds no text.
+    """
+    return [_embedded(name) if name in EMBEDDED else _read(Path(name)) for name in names]
+
+
+def find_leaks(sets: Iterable[GuardedSet], columns: Mapping[str, np.ndarray]) -> list[Leaks]:
     """Compare the id of every training text with the id of every evaluation text.
 
     Args:
-        evalset: the held-out texts.
+        sets: the held-out texts.
         columns: name of a training column, such as ``stage1.anchor``, and its text ids,
             ``int64 [N]`` or ``[N, K]``; row n of a column is row n of its training set.
+
+    Returns:
+        One entry for each set that leaks; a set of which no text is trained on has none.
+    """
+    found = (_leaks_of(one, columns) for one in sets)
+    return [one for one in found if one.rows]
+
+
+def require_no_leak(
+    sets: Iterable[GuardedSet], columns: Mapping[str, np.ndarray], allow_leak: bool = False
+) -> list[Leaks]:
+    """Stop a run that trains on what it is evaluated on; arguments as of :func:`find_leaks`.
+
+    Returns:
+        The leaks, where they are allowed; else nothing.
 
     Raises:
         CftError: naming the first rows and how many leak in all.
     """
-    places, texts = [], []
-    for place, text in evalset.labelled_texts():
-        places.append(place)
-        texts.append(text)
-    ids_E = text_ids(texts)
+    leaks = find_leaks(sets, columns)
+    if leaks and not allow_leak:
+        raise CftError(
+            f"{'; '.join(map(str, leaks))}; remove these texts from the training data, hold out "
+            "others, or go on with --allow-leak, which marks the result as contaminated"
+        )
+    return leaks
+
+
+def _leaks_of(guarded: GuardedSet, columns: Mapping[str, np.ndarray]) -> Leaks:
+    places = [place for place, _ in guarded.texts]
+    ids_E = text_ids(text for _, text in guarded.texts)
     order_E = np.argsort(ids_E, kind="stable")
     sorted_E = ids_E[order_E]
-
     named: list[str] = []
     total = 0
     for name, ids in columns.items():
@@ -41,9 +127,44 @@ def require_no_leak(evalset: EvalSet, columns: Mapping[str, np.ndarray]) -> None
             leaked = cell[np.isin(cell, sorted_E)][0]
             place = places[order_E[np.searchsorted(sorted_E, leaked)]]
             named.append(f"{name} row {row} is {place}")
-    if total:
+    return Leaks(guarded.name, total, named)
+
+
+def _read(path: Path) -> GuardedSet:
+    try:
+        if path.suffix == ".py":
+            value: Any = read_literals(path)
+        else:
+            value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
         raise CftError(
-            f"evaluation set {evalset.name}: {total} training rows hold its texts "
-            f"({', '.join(named)}{', ...' if total > len(named) else ''}); "
-            "remove these texts from the training data or hold out others"
-        )
+            f"{path}: no such evaluation set ({error.strerror}); name a JSON file or one of "
+            f"{', '.join(EMBEDDED)}"
+        ) from None
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise CftError(f"{path}: not valid JSON in UTF-8 ({error}); mend the file") from None
+    texts = [(place.removeprefix("."), text) for place, text in _strings(value, "")]
+    if not texts:
+        raise CftError(f"{path}: holds no text; name an evaluation set")
+    return GuardedSet(path.name, texts, digest_file(path))
+
+
+def _strings(value: Any, place: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        if value.strip():
+            yield place, value
+    elif isinstance(value, dict):
+        for key, entry in value.items():
+            if key not in _NO_TEXT:
+                yield from _strings(entry, f"{place}.{key}")
+    elif isinstance(value, list | tuple):
+        for number, entry in enumerate(value):
+            yield from _strings(entry, f"{place}[{number}]")
+
+
+def _embedded(name: str) -> GuardedSet:
+    if find_spec(EMBEDDED[name]) is None:
+        raise CftError(f"evaluation set {name}: not in this installation; install it whole")
+    module = import_module(EMBEDDED[name])
+    tables = {key: value for key, value in vars(module).items() if key.isupper()}
+    return GuardedSet(name, [(place[1:], text) for place, text in _strings(tables, "")])

@@ -1,7 +1,8 @@
 """The manifest of a dataset: what it is made of, what was left out and how much remained."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,13 @@ from cft.files import write_json
 from cft.recipe import DataRecipe
 from cft.triplets.base import Triplets
 from cft.triplets.itihasa import chapters_known
+from cft.triplets.leaks import GuardedSet, Leaks
 from cft.triplets.splits import EpicSplit, VerseSplit
 
 MANIFEST_FILE = "manifest.json"
 FORMAT = 1
+# Settings that are places: what lies there counts, by its digest, and not where.
+SOURCE_FIELDS = ("itihasa", "vbt", "nli", "eval_sets")
 
 
 def dataset_manifest(
@@ -37,7 +41,7 @@ def dataset_manifest(
     known = chapters_known(epic_split.train)
     return {
         "format": FORMAT,
-        "settings": recipe.model_dump(mode="json", exclude={"itihasa", "vbt"}),
+        "settings": recipe.model_dump(mode="json", exclude=set(SOURCE_FIELDS)),
         "epic": {
             "name": epic.name,
             "source": epic.source,
@@ -78,29 +82,70 @@ def dataset_manifest(
     }
 
 
+def contamination(guarded: Sequence[GuardedSet], leaks: Sequence[Leaks]) -> dict[str, Any]:
+    """What the leak guard compared, and what it found where leaks are allowed."""
+    return {
+        "guarded": {one.name: {"texts": len(one.texts), "digest": one.digest} for one in guarded},
+        "contaminated": bool(leaks),
+        "contaminated_rows": sum(one.rows for one in leaks),
+        "leaks": [asdict(one) for one in leaks],
+    }
+
+
+def contamination_note(manifest: Mapping[str, Any]) -> str | None:
+    """One sentence for whoever reads a figure of this dataset; None for clean data."""
+    if not manifest.get("contaminated"):
+        return None
+    sets = ", ".join(one["evalset"] for one in manifest["leaks"])
+    return (
+        f"CONTAMINATED: {manifest['contaminated_rows']} training rows hold texts of the evaluation "
+        f"({sets}). The figures tell what the model remembers, not what it has learned."
+    )
+
+
 def token_lengths(lengths_U: np.ndarray, max_length: int) -> dict[str, Any]:
+    """:func:`length_summary` of given lengths, none above ``max_length``."""
+    return length_summary(np.bincount(lengths_U, minlength=max_length + 1))
+
+
+def length_summary(count_L: np.ndarray) -> dict[str, Any]:
     """Summary and histogram of the token lengths of distinct texts.
 
     Bin n counts the lengths from ``edges[n]`` up to, not including, ``edges[n + 1]``. A text of
     ``max_length`` tokens has most likely lost its end.
+
+    Args:
+        count_L: how many texts have each length from 0 to ``max_length``, ``int64``.
     """
-    if not len(lengths_U):
-        return {"texts": 0}
+    texts, max_length = int(count_L.sum()), len(count_L) - 1
+    if not texts:
+        return {"texts": 0, "tokens": 0}
     width = max(1, -(-max_length // 30))
     edges = np.arange(0, max_length + width + 1, width)
-    counts, _ = np.histogram(lengths_U, bins=edges)
+    length_L = np.arange(max_length + 1)
+    tokens = int(count_L @ length_L)
+    present = np.flatnonzero(count_L)
+    counts = np.bincount(length_L // width, weights=count_L, minlength=len(edges) - 1)
     return {
-        "texts": len(lengths_U),
-        "tokens": int(lengths_U.sum()),
-        "min": int(lengths_U.min()),
-        "mean": round(float(lengths_U.mean()), 2),
-        "p50": int(np.percentile(lengths_U, 50)),
-        "p95": int(np.percentile(lengths_U, 95)),
-        "p99": int(np.percentile(lengths_U, 99)),
-        "max": int(lengths_U.max()),
-        "at_max_length": int((lengths_U >= max_length).sum()),
-        "histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
+        "texts": texts,
+        "tokens": tokens,
+        "min": int(present[0]),
+        "mean": round(tokens / texts, 2),
+        "p50": _percentile(count_L, 50),
+        "p95": _percentile(count_L, 95),
+        "p99": _percentile(count_L, 99),
+        "max": int(present[-1]),
+        "at_max_length": int(count_L[-1]),
+        "histogram": {"edges": edges.tolist(), "counts": counts.astype(int).tolist()},
     }
+
+
+def _percentile(count_L: np.ndarray, percent: float) -> int:
+    """The percentile of counted lengths, between two of them by interpolation, rounded down."""
+    upto_L = np.cumsum(count_L)
+    position = (int(upto_L[-1]) - 1) * percent / 100
+    low, high = np.searchsorted(upto_L, [int(position), -int(-position // 1)], side="right")
+    return int(low + (high - low) * (position - int(position)))
 
 
 def save_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:

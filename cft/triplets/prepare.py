@@ -16,6 +16,7 @@ import pyarrow as pa
 from cft.corpora import synthetic
 from cft.corpora.base import ParallelCorpus, VerseCorpus, VersePair
 from cft.corpora.itihasa import load_itihasa
+from cft.corpora.sources import local_sources
 from cft.corpora.vbt import load_vbt
 from cft.errors import CftError
 from cft.files import whole_folder
@@ -23,8 +24,9 @@ from cft.recipe import DataRecipe
 from cft.triplets.base import TextIds, Triplets
 from cft.triplets.examination import make_evalset
 from cft.triplets.itihasa import epic_triplets
-from cft.triplets.leaks import require_no_leak
-from cft.triplets.manifest import dataset_manifest, load_manifest, save_manifest
+from cft.triplets.leaks import GuardedSet, guarded_sets, require_no_leak
+from cft.triplets.manifest import contamination, dataset_manifest, load_manifest, save_manifest
+from cft.triplets.nli import nli_triplets
 from cft.triplets.splits import EpicSplit, VerseSplit, split_epic, split_verses
 from cft.triplets.tables import fixed_lists, map_file, numbers, table_of, write_table
 from cft.triplets.vbt import domains_of, verse_triplets
@@ -49,6 +51,8 @@ def prepare(recipe: DataRecipe, folder: Path) -> Path:
             text of the evaluation set stands in the training data.
     """
     started = time.perf_counter()
+    recipe = local_sources(recipe)
+    guarded = guarded_sets(recipe.eval_sets)  # a name that is wrong is told before any work
     epic, verses = load_corpora(recipe)
     verse_split = split_verses(verses, recipe.vbt_held_out, recipe.seed)
     unseen = [text for verse in verse_split.held_out for text in (verse.sanskrit, verse.english)]
@@ -60,7 +64,17 @@ def prepare(recipe: DataRecipe, folder: Path) -> Path:
     ]
     epic_split = split_epic(epic, recipe.eval_pairs, recipe.seed, unseen)
 
-    stage1 = epic_triplets(epic_split.train, recipe.triplet_types, recipe.min_distance, recipe.seed)
+    sources = {}
+    if recipe.nli is None:
+        stage1 = epic_triplets(
+            epic_split.train, recipe.triplet_types, recipe.min_distance, recipe.seed
+        )
+    else:
+        stage1, sources["nli"] = nli_triplets(Path(recipe.nli), recipe.num_rows)
+    if recipe.all_verses:
+        verse_split = replace(
+            verse_split, train=verses.verses, train_similarity=verses.similarity_pairs
+        )
     stage2, strategies = verse_triplets(
         verse_split.train,
         verse_split.train_similarity,
@@ -79,16 +93,20 @@ def prepare(recipe: DataRecipe, folder: Path) -> Path:
     )
     stages = {"stage1": stage1, "stage2": stage2}
     documents = _documents(epic_split.train) + _documents(verse_split.train)
+    if recipe.nli is not None:
+        documents += stage1.texts()
     ids = TextIds([*documents, *stage1.texts(), *stage2.texts()])
     columns = {name: ids.columns(triplets) for name, triplets in stages.items()}
-    require_no_leak(
-        evalset,
+    guarded = [GuardedSet.of(evalset), *guarded]
+    leaks = require_no_leak(
+        guarded,
         {
             f"{stage}.{name}": column
             for stage, parts in columns.items()
             for name, column in zip(("anchor", "positive", "negatives"), parts, strict=True)
         }
         | {"training_texts": ids.of(documents)},
+        recipe.allow_leak,
     )
     manifest = dataset_manifest(recipe, epic, verses, epic_split, verse_split, stages, evalset)
     domains = domains_of(verse_split.train, verse_split.train_similarity)
@@ -98,6 +116,7 @@ def prepare(recipe: DataRecipe, folder: Path) -> Path:
         "domain_sizes": sorted(map(len, domains.members), reverse=True),
         "verses_in_no_domain": domains.unpaired,
     }
+    manifest |= sources | contamination(guarded, leaks)
     manifest["texts"] = {"distinct": len(ids.texts), "training": len(set(documents))}
     with whole_folder(Path(folder)) as beside:
         _write_texts(beside / TEXTS, ids, len(set(documents)))
@@ -113,6 +132,8 @@ def prepare(recipe: DataRecipe, folder: Path) -> Path:
             write_table(beside / f"{stage}.arrow", batch.schema, [batch])
         evalset.save(beside / EVALUATION_SET)
         save_manifest(beside, manifest)
+    for leak in leaks:
+        log.warning("CONTAMINATED: %s", leak)
     _report(stages, manifest, epic_split, verse_split, time.perf_counter() - started)
     return Path(folder)
 
@@ -123,6 +144,7 @@ def load_corpora(recipe: DataRecipe) -> tuple[ParallelCorpus, VerseCorpus]:
     Raises:
         CftError: a source is missing or malformed.
     """
+    recipe = local_sources(recipe)
     if recipe.itihasa is not None:
         epic = load_itihasa(Path(recipe.itihasa), recipe.num_rows)
     else:

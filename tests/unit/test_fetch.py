@@ -16,9 +16,9 @@ from click.testing import CliRunner
 from huggingface_hub import constants
 from safetensors.numpy import save
 
+from cft import download, hub
 from cft.cli import app
 from cft.errors import CftError
-from cft.model import fetch, hub
 from cft.model.backbone import backbone_digest, load_backbone, load_tokenizer
 from cft.model.fetch import fetch_model
 from tests.hub import Repository, serve
@@ -280,7 +280,7 @@ def test_what_does_not_exist_is_named_and_leaves_nothing(server, tmp_path, name,
 
 
 def test_no_network_and_no_room_are_said_so(server, monkeypatch, tmp_path):
-    monkeypatch.setattr(fetch.shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
+    monkeypatch.setattr(hub.shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
     with pytest.raises(CftError, match=r"has 0\.0 GB free; make room"):
         fetch_model("owner/tiny", tmp_path / "m")
     monkeypatch.undo()
@@ -289,7 +289,7 @@ def test_no_network_and_no_room_are_said_so(server, monkeypatch, tmp_path):
     def full(*arguments, **named):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(hub, "http_get", full)
+    monkeypatch.setattr(download, "http_get", full)
     with pytest.raises(CftError, match="the disk is full; make room and run the same command"):
         fetch_model("owner/tiny", tmp_path / "m")
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")

@@ -76,6 +76,8 @@ def test_line_ends_and_byte_order_mark(tmp_path: Path):
 @pytest.mark.parametrize(
     ("sanskrit", "english", "reason"),
     [
+        ("", "Then the son assaulted him.", "empty"),
+        ("रामः वनं गच्छति।", "", "empty"),
         ("।", "Then the son assaulted him.", "degenerate"),
         ("रामः वनं गच्छति।", "—", "degenerate"),
         ("रामः वनं गच्छति।", "was", "degenerate"),
@@ -90,11 +92,13 @@ def test_filters(sanskrit: str, english: str, reason: str | None):
 
 
 def test_dropped_rows_are_counted_and_the_others_keep_their_numbers(tmp_path: Path):
-    write(tmp_path, "train.sn", [SANSKRIT[0], "।", SANSKRIT[0], SANSKRIT[1]])
-    write(tmp_path, "train.en", [ENGLISH[0], "It was so.", ENGLISH[0], ENGLISH[1]])
+    write(tmp_path, "train.sn", [SANSKRIT[0], "।", SANSKRIT[0], SANSKRIT[1], SANSKRIT[2]])
+    write(tmp_path, "train.en", [ENGLISH[0], "It was so.", ENGLISH[0], " \u00a0\t", ENGLISH[2]])
     loaded = load_itihasa(tmp_path)
-    assert [pair.row for pair in loaded.splits["train"]] == [0, 3]
-    assert loaded.dropped == {"degenerate": 1, "misaligned": 0, "over_long": 0, "duplicate": 1}
+    assert [pair.row for pair in loaded.splits["train"]] == [0, 4]
+    assert loaded.dropped == {
+        "empty": 1, "degenerate": 1, "misaligned": 0, "over_long": 0, "duplicate": 1,
+    }  # fmt: skip
     again = fit_pairs(loaded.splits["train"], counts := {})
     assert again == loaded.splits["train"]
     assert not any(counts.values())
@@ -114,10 +118,6 @@ def spoil_unpaired_dev(folder: Path) -> None:
 
 def spoil_counts(folder: Path) -> None:
     write(folder, "train.en", ENGLISH[:2])
-
-
-def spoil_empty_line(folder: Path) -> None:
-    write(folder, "train.en", [ENGLISH[0], " \u00a0\t", ENGLISH[2]])
 
 
 def spoil_empty_file(folder: Path) -> None:
@@ -147,7 +147,6 @@ def spoil_all_rows(folder: Path) -> None:
         (spoil_unpaired, "train.en: no such file; every split needs .* beside train.sn"),
         (spoil_unpaired_dev, "dev.sn: no such file; every split needs .* beside dev.en"),
         (spoil_counts, "train.sn: 3 lines, but train.en has 2; line n"),
-        (spoil_empty_line, "train.en:2: empty line; fill it"),
         (spoil_empty_file, "train.sn: the file is empty; give"),
         (spoil_encoding, r"train.en:2: not valid UTF-8 \(byte 0xee\); save it as UTF-8"),
         (spoil_chapter_count, "train.chapters.tsv: 2 lines, but train.sn has 3; name"),

@@ -1,6 +1,7 @@
 """The prepared folder: whole, repeatable, honest, and readable by what follows."""
 
 import functools
+import json
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from cft.recipe import DataRecipe
 from cft.text import text_id
 from cft.triplets import prepare as module
 from cft.triplets.examination import make_evalset, retrieval_pairs
+from cft.triplets.manifest import contamination_note
 from cft.triplets.prepare import (
     EVALUATION_SET,
     load_manifest,
@@ -128,6 +130,60 @@ def test_a_leak_into_the_backbone_texts_is_one_too(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(module, "_documents", lambda pairs: [*real(pairs), planted])
     with pytest.raises(CftError, match=r"\(training_texts row \d+ is pairs\[\d+\].english"):
         prepare(DataRecipe(eval_pairs=5000), tmp_path / "data")
+
+
+def test_all_verses_are_trained_on_only_where_a_leak_is_allowed(prepared: Path, tmp_path: Path):
+    with pytest.raises(CftError, match=r"stage2\.\w+ row \d+ is .*--allow-leak, which marks"):
+        prepare(DataRecipe(all_verses=True), tmp_path / "data")
+    assert not (tmp_path / "data").exists()
+    folder = prepare(DataRecipe(all_verses=True, allow_leak=True), tmp_path / "data")
+    manifest = load_manifest(folder)
+    assert manifest["contaminated"] is True
+    (leak,) = manifest["leaks"]
+    assert manifest["contaminated_rows"] == leak["rows"] > 50
+    assert leak["named"][0].startswith("stage2.anchor row ")
+    note = contamination_note(manifest)
+    assert note is not None
+    assert f"{leak['rows']} training rows" in note
+    # What is evaluated stays the same: only the training differs.
+    assert (folder / EVALUATION_SET).read_bytes() == (prepared / EVALUATION_SET).read_bytes()
+    clean = load_manifest(prepared)
+    assert clean["contaminated"] is False
+    assert (clean["contaminated_rows"], clean["leaks"]) == (0, [])
+    assert contamination_note(clean) is None
+
+
+def test_named_evaluation_sets_are_guarded_too(prepared: Path, tmp_path: Path):
+    trained = load_triplets(prepared, "stage1").anchor[7]
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps([{"text_a": trained, "text_b": "anything", "label": 1}]))
+    recipe = DataRecipe(eval_sets=[str(path)])
+    with pytest.raises(CftError, match=r"set mine\.json: \d+ training rows .* is \[0\]\.text_a"):
+        prepare(recipe, tmp_path / "data")
+    allowed = recipe.model_copy(update={"allow_leak": True})
+    manifest = load_manifest(prepare(allowed, tmp_path / "data"))
+    assert [one["evalset"] for one in manifest["leaks"]] == ["mine.json"]
+    assert manifest["guarded"]["mine.json"]["texts"] == 2
+    assert str(tmp_path) not in json.dumps(manifest)
+    path.write_text(json.dumps([{"text_a": "unseen", "text_b": "anything", "label": 1}]))
+    assert load_manifest(prepare(recipe, tmp_path / "clean"))["contaminated"] is False
+
+
+def test_stage_1_may_train_on_nli(tmp_path: Path):
+    path = tmp_path / "nli.tsv"
+    lines = [f"A man walks {n}.\tSomeone walks {n}.\tNobody walks {n}." for n in range(300)]
+    path.write_text("\n".join(["sent0\tsent1\thard_neg", *lines, lines[0]]))
+    folder = prepare(DataRecipe(nli=str(path)), tmp_path / "data")
+    stage1 = load_triplets(folder, "stage1")
+    assert stage1.kinds() == {"nli": 300}
+    assert (stage1.anchor[4], stage1.positive[4]) == ("A man walks 4.", "Someone walks 4.")
+    assert load_triplets(folder, "stage2").kinds().keys() == {"A", "B", "C", "D"}
+    manifest = load_manifest(folder)
+    assert manifest["nli"]["dropped"]["duplicate"] == 1
+    assert set(manifest["nli"]["source"]) == {"nli.tsv"}
+    assert str(tmp_path) not in json.dumps(manifest)
+    # A nano backbone has to know their words.
+    assert set(stage1.texts()) <= set(training_texts(folder))
 
 
 def test_refusals_of_a_corpus_too_small(tmp_path: Path):

@@ -66,11 +66,23 @@ def test_yaml_round_trip_is_exact(tmp_path: Path):
     assert load_recipe(path) == recipe
 
 
-@pytest.mark.parametrize("name", ["pilot", "sarvam"])
+@pytest.mark.parametrize("name", ["pilot", "sarvam", "minicpm"])
 def test_shipped_recipes_load_and_keep_the_standard_adapter(name):
     recipe = find_recipe(name)
     assert recipe.name == name == shipped_recipes()[name].stem
     assert recipe.model.lora == Recipe().model.lora
+
+
+def test_the_english_recipe_differs_in_backbone_and_stage_1_data_alone():
+    english, sanskrit = find_recipe("minicpm"), find_recipe("sarvam")
+    assert english.data.nli == "hub"
+    assert sanskrit.data.nli is None
+    changed = {
+        "name": "minicpm",
+        "data": sanskrit.data.model_copy(update={"nli": "hub"}),
+        "model": sanskrit.model.model_copy(update={"backbone": "pretrained/minicpm-2b"}),
+    }
+    assert english == sanskrit.model_copy(update=changed)
 
 
 @pytest.mark.parametrize(
