@@ -12,11 +12,8 @@ import pyarrow.parquet as pq
 from cft.errors import CftError
 from cft.mining.question import Pairs
 from cft.text import normalise
-from cft.triplets.files import read_triplets
+from cft.triplets.files import ANCHOR, NEGATIVE, POSITIVE, read_triplets
 
-_ANCHOR = ("anchor", "sent0", "query", "question")
-_POSITIVE = ("positive", "sent1", "pos", "answer")
-_NEGATIVE = ("negative", "negatives", "negative_1", "hard_neg", "neg")
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 
@@ -33,9 +30,9 @@ def read_pairs(path: Path) -> Pairs:
         first = next(rows, None)
         if first is None:
             raise CftError(f"{path}: no rows; give pairs or triplets")
-        if any(name in first for name in _NEGATIVE):
+        if any(name in first for name in (*NEGATIVE, "negative_1")):
             return Pairs.of(read_triplets(path))
-        anchor, positive = _name(path, first, _ANCHOR), _name(path, first, _POSITIVE)
+        anchor, positive = _name(path, first, ANCHOR), _name(path, first, POSITIVE)
         pairs = Pairs([], [], [], [])
         for number, row in enumerate(_chained(first, rows), 1):
             for name, column in ((anchor, pairs.anchor), (positive, pairs.positive)):

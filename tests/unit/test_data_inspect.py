@@ -13,6 +13,7 @@ from cft.mining.dataset import open_dataset
 from cft.mining.lengths import lengths_of
 from cft.recipe import DataRecipe
 from cft.triplets.files import read_triplets
+from cft.triplets.manifest import contamination_note
 from cft.triplets.prepare import load_manifest, load_triplets, prepare
 from tests import mining
 from tests.tiny import byte_tokenizer, contract, save_backbone, tiny_store
@@ -132,6 +133,14 @@ def test_counted_now_are_the_lengths_of_the_tokenizer(tmp_path):
     assert (words.unit, words.summaries["text"]["max"]) == (
         "words", max(len(text.split()) for text in texts),
     )  # fmt: skip
+
+
+def test_data_that_leak_say_so_first(tmp_path):
+    recipe = DataRecipe(num_rows=300, eval_pairs=20, all_verses=True, allow_leak=True)
+    folder = prepare(recipe, tmp_path / "data")
+    note = contamination_note(load_manifest(folder))
+    first = run("inspect", folder, "--samples", "0").stdout.split("Sources")[0]
+    assert " ".join(first.split()) == f"Note: {note}"
 
 
 def test_a_file_is_shown_with_its_digest(tmp_path):

@@ -169,7 +169,7 @@ def test_every_format_trains(backbone, tmp_path):
     for suffix in (".jsonl", ".csv", ".tsv", ".parquet"):
         mine(pairs, DenseEngine(backbone), settings(), tmp_path / f"mined{suffix}")
     expected = mining.mined(tmp_path / "mined.jsonl")
-    for suffix in (".jsonl", ".csv", ".tsv"):
+    for suffix in (".jsonl", ".csv", ".tsv", ".parquet"):
         triplets = read_triplets(tmp_path / f"mined{suffix}")
         assert triplets.anchor == [one["anchor"] for one in expected]
         assert triplets.negatives == [tuple(one["negatives"]) for one in expected]

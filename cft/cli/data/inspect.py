@@ -69,6 +69,7 @@ def command(
     from cft.cli.data import panels
     from cft.mining.dataset import open_dataset
     from cft.mining.lengths import lengths_of
+    from cft.triplets.manifest import contamination_note
 
     if adapter is not None and backbone is None:
         raise CftError("--adapter: needs --backbone, the folder of the model that it was made for")
@@ -82,6 +83,8 @@ def command(
     lengths = lengths_of(dataset, tokenizer, contract, seed)
 
     out = Console()
+    if note := contamination_note(dataset.manifest):
+        out.print(panels.warning(note))
     for one in panels.manifest_tables(dataset):
         out.print(one)
     out.print(panels.length_bars(lengths))

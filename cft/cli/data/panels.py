@@ -25,6 +25,11 @@ _COLUMNS = {
 }
 
 
+def warning(note: str) -> RenderableType:
+    """What a reader must see before any figure."""
+    return Text(f"Note: {note}", style="bold red")
+
+
 def manifest_tables(dataset: Dataset) -> Iterator[RenderableType]:
     """One table for each kind of entry of the manifest; nothing but histograms is left out."""
     rows: dict[str, list[tuple[str, str, str]]] = {name: [] for name in _COLUMNS}
