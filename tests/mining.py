@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,7 @@ def killed_and_resumed(flags: list[str], output: Path, calm: Path) -> None:
                     seen[path] = path.stat().st_mtime_ns
                 except FileNotFoundError:
                     return
+            time.sleep(0.01)
 
     again = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     watcher = threading.Thread(target=watch)

@@ -118,7 +118,8 @@ class LexicalEngine:
     """Scores by BM25; needs no model."""
 
     def __init__(self) -> None:
-        self.identity = {"bm25s": _library() and version("bm25s"), "k1": K1, "b": B}
+        _library()
+        self.identity: dict[str, Any] = {"bm25s": version("bm25s"), "k1": K1, "b": B}
 
     def groups(
         self, question: Question, shop: Workshop, shard_size: int, batch_tokens: int
