@@ -32,10 +32,19 @@ def text_id(text: str) -> int:
     Among ten million distinct texts two ids collide with probability 3e-6; the store checks that
     none do.
     """
-    raw = hashlib.blake2b(normalise(text).encode(), digest_size=8).digest()
-    return int.from_bytes(raw, "little", signed=True)
+    return _digest(normalise(text))
 
 
 def text_ids(texts: Iterable[str]) -> np.ndarray:
     """Ids of many texts, ``int64 [N]``."""
     return np.fromiter((text_id(text) for text in texts), dtype=np.int64)
+
+
+def ids_of_normalised(texts: Iterable[str]) -> np.ndarray:
+    """Ids of many texts that are in their normal form already, ``int64 [N]``."""
+    return np.fromiter((_digest(text) for text in texts), dtype=np.int64)
+
+
+def _digest(normal: str) -> int:
+    raw = hashlib.blake2b(normal.encode(), digest_size=8).digest()
+    return int.from_bytes(raw, "little", signed=True)

@@ -1,4 +1,4 @@
-"""Verbs that run flows: ``cft pilot`` and ``cft two-stage``.
+"""Verbs that run flows: ``cft pilot``, ``cft two-stage`` and ``cft prepare``.
 
 They live here, above the flows, and register with ``cft`` as entry points; the orchestrator is
 imported only when one of them runs, after its environment is set.
@@ -27,6 +27,18 @@ def run_two_stage(recipe: Recipe) -> None:
     prepare_environment(Home.from_environment())
 
     from flows.two_stage import run_and_show
+
+    run_and_show(recipe)
+
+
+def run_prepare(recipe: Recipe) -> None:
+    """Run the prepare flow in this process and print its result."""
+    from cft.home import Home
+    from flows.environment import prepare_environment
+
+    prepare_environment(Home.from_environment())
+
+    from flows.prepare import run_and_show
 
     run_and_show(recipe)
 
@@ -67,3 +79,27 @@ def two_stage_command(recipe_name: str, **flags: Any) -> None:
       cft recipe pilot > mine.yaml && cft two-stage --recipe mine.yaml
     """
     run_two_stage(apply_flags(find_recipe(recipe_name), flags))
+
+
+@click.command(cls=RecipeCommand)
+@click.option(
+    "--recipe",
+    "recipe_name",
+    default="pilot",
+    show_default=True,
+    metavar="NAME|FILE",
+    help="A shipped recipe (pilot, sarvam, minicpm) or a YAML file.",
+)
+@recipe_options
+def prepare_command(recipe_name: str, **flags: Any) -> None:
+    """Prepare the data of a recipe: corpora, triplets, leak guard, tokenised stores, manifest.
+
+    A later `cft two-stage` of the same recipe takes what is there. Of a given backbone its
+    tokenizer suffices (`cft model fetch sarvam-1 --tokenizer-only`).
+
+    \b
+    Examples
+      cft prepare --recipe sarvam --itihasa DIR --vbt FILE
+      cft prepare --num-rows 2000
+    """
+    run_prepare(apply_flags(find_recipe(recipe_name), flags))

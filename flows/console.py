@@ -1,7 +1,10 @@
 """What a flow says on the console: progress and results, each error once."""
 
 import logging
+import signal
+import sys
 from copy import copy
+from types import FrameType
 
 from prefect.logging.handlers import PrefectConsoleHandler
 
@@ -51,3 +54,14 @@ def use_terminal() -> None:
             root.removeHandler(handler)
     root.addHandler(Terminal())
     logging.getLogger("cft").setLevel(logging.INFO)
+
+
+def end_on_signals() -> None:
+    """Let SIGTERM and the loss of the terminal end this process as Ctrl-C does."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    # The default action would skip every clean-up, also that of Prefect's temporary server.
+    sys.exit(128 + number)

@@ -37,11 +37,7 @@ def show(recipe: Recipe, result: dict[str, Any], console: Console | None = None)
 
 def lines_of(result: dict[str, Any], home: Home) -> list[str]:
     """Steps, places and commands of a run as lines of text."""
-    lines = ["Steps"]
-    for step in result["steps"]:
-        what = "reused" if step["reused"] else duration(step["seconds"])
-        lines.append(f"  {step['name']:<20} {what}")
-    lines.append(f"  {'in all':<20} {duration(result['seconds'])}")
+    lines = step_lines(result)
     lines += [
         "",
         f"Registered   {result['model']} version {result['version']} (alias candidate)",
@@ -52,6 +48,16 @@ def lines_of(result: dict[str, Any], home: Home) -> list[str]:
         *prefect_lines(result, home),
         *mlflow_lines(result, home),
     ]
+    return lines
+
+
+def step_lines(result: dict[str, Any]) -> list[str]:
+    """The steps of a run and how long each took."""
+    lines = ["Steps"]
+    for step in result["steps"]:
+        what = "reused" if step["reused"] else duration(step["seconds"])
+        lines.append(f"  {step['name']:<20} {what}")
+    lines.append(f"  {'in all':<20} {duration(result['seconds'])}")
     return lines
 
 

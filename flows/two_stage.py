@@ -1,36 +1,30 @@
 """The main job: from texts to a registered embedder, in two stages of contrastive training."""
 
-import signal
 import sys
 import time
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from prefect import flow
 from prefect.runtime import flow_run
 
-from cft.corpora.sources import from_hub
 from cft.files import write_json
 from cft.home import Home
 from cft.recipe import Recipe
 from cft.tracking.lineage import code_version
 from cft.triplets.manifest import contamination_note, load_manifest
 from cft.triplets.prepare import STAGES
-from flows.console import use_terminal
+from flows.console import end_on_signals, use_terminal
+from flows.prepare import prepared
 from flows.summary import show
-from tasks.backbone import backbone_folder, given_backbone, make_backbone
-from tasks.data import (
-    build_corpus,
-    corpus_folder,
-    fetch_sources,
-    require_full_batches,
-    require_sources,
-    store_folder,
-    text_contract,
-    tokenise,
+from tasks.backbone import given_backbone
+from tasks.data import require_full_batches, require_sources
+from tasks.evaluate import (
+    evaluate_model,
+    evaluation_folder,
+    measure_similarity,
+    similarity_folder,
 )
-from tasks.evaluate import evaluate_model, evaluation_folder
 from tasks.steps import Steps
 from tasks.track import (
     Trained,
@@ -39,6 +33,7 @@ from tasks.track import (
     publish_report,
     register_adapter,
     track_results,
+    track_similarity,
     two_stage_run,
 )
 from tasks.train import TrainingError, train_spec, train_stage
@@ -59,25 +54,12 @@ def two_stage(recipe: Recipe = Recipe()) -> dict[str, Any]:  # noqa: B008 (shown
     home, job, code, steps = Home.from_environment(), str(flow_run.id), code_version(), Steps()
     here = home.runs / job
 
-    backbone = (
-        given_backbone(recipe.model.backbone, recipe.model.trust_remote_code)
-        if recipe.model.backbone
-        else None
-    )
-    fetched = from_hub(recipe.data)
-    data = steps.do("fetch sources", fetch_sources, recipe.data) if fetched else recipe.data
-    corpus = steps.reuse("corpus", build_corpus, corpus_folder(home, data), data)
-    if backbone is None:
-        nano = recipe.model.nano
-        target = backbone_folder(home, corpus, nano)
-        backbone = steps.reuse("backbone", make_backbone, target, str(corpus), nano)
-    contract = text_contract(recipe.model, backbone)
-    stores = {}
-    for stage in STAGES:
-        target = store_folder(home, corpus, stage, contract)
-        arguments = (str(corpus), stage, str(backbone), recipe.model)
-        stores[stage] = steps.reuse(f"tokenise {stage}", tokenise, target, *arguments)
+    made = prepared(recipe, home, steps)
+    corpus, backbone, stores = made.corpus, made.backbone, made.stores
     require_full_batches(recipe, stores)
+    target = similarity_folder(home, recipe, corpus, backbone)
+    measured = (recipe, str(corpus), str(backbone))
+    similarity = steps.reuse("similarity", measure_similarity, target, *measured)
 
     def evaluated(model: str, adapter: Path | None) -> Path:
         target = evaluation_folder(home, recipe, corpus, backbone, adapter, model)
@@ -99,6 +81,7 @@ def two_stage(recipe: Recipe = Recipe()) -> dict[str, Any]:  # noqa: B008 (shown
                 code=code,
             )
             with tracked.stage(stage, recipe) as run:
+                track_similarity(tracked, run, stage, str(similarity))
                 folder = str(here / stage)
                 adapter = steps.do(f"train {stage}", train_stage, spec, folder, run)
                 model = steps.do(f"log {stage}", log_model, run, adapter, str(backbone))
@@ -154,8 +137,7 @@ def run_and_show(recipe: Recipe) -> dict[str, Any]:
     and the loss of the terminal end it as Ctrl-C does: nothing that it started is left behind.
     """
     use_terminal()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _leave)
+    end_on_signals()
     require_sources(recipe.data)
     if recipe.model.backbone:
         given_backbone(recipe.model.backbone, recipe.model.trust_remote_code)
@@ -166,8 +148,3 @@ def run_and_show(recipe: Recipe) -> dict[str, Any]:
         sys.exit(1)
     show(recipe, result)
     return result
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    # The default action would skip every clean-up, also that of Prefect's temporary server.
-    sys.exit(128 + number)

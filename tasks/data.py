@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from prefect import task
+from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from cft.corpora.evalset import EvalSet
@@ -17,15 +18,18 @@ from cft.recipe import DataRecipe, ModelRecipe, Recipe
 from cft.training.launch import world_size_for
 from cft.triplets.leaks import guarded_sets
 from cft.triplets.manifest import SOURCE_FIELDS
+from cft.triplets.manifest_page import manifest_page
 from cft.triplets.prepare import (
     EVALUATION_SET,
     load_corpora,
     load_manifest,
-    load_triplets,
     prepare,
 )
 from cft.triplets.store import TokenStore, build_store
+from cft.triplets.stream import stage_batches
 from tasks.steps import key_of_target
+
+DATA_KEY = "prepared-data"
 
 
 def corpus_folder(home: Home, recipe: DataRecipe) -> Path:
@@ -109,12 +113,21 @@ def tokenise(target: str, corpus: str, stage: str, backbone: str, recipe: ModelR
     if not Path(target).exists():
         build_store(
             Path(target),
-            load_triplets(Path(corpus), stage),
+            stage_batches(Path(corpus), stage),
             text_contract(recipe, Path(backbone)),
             load_tokenizer(Path(backbone), recipe.trust_remote_code),
             load_manifest(Path(corpus)),
         )
     return target
+
+
+@task(name="publish-manifest", cache_policy=NO_CACHE)
+def publish_manifest(recipe: str, corpus: str, stores: dict[str, Path]) -> str:
+    """The manifest of data and stores as an artifact of the flow run; returns the page."""
+    tokens = {stage: load_manifest(folder) for stage, folder in stores.items()}
+    page = manifest_page(f"Data of recipe {recipe}", load_manifest(Path(corpus)), tokens)
+    create_markdown_artifact(page, key=DATA_KEY, description=f"Recipe {recipe}: data")
+    return page
 
 
 def evaluation_set(corpus: Path) -> EvalSet:

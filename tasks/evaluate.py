@@ -1,16 +1,20 @@
 """Evaluation: figures and vectors of one model, cached by what was evaluated on what."""
 
 from pathlib import Path
+from typing import Any
 
 from prefect import task
 
 from cft.evaluation.result import EvaluationResult, load_result
 from cft.evaluation.suite import evaluate
-from cft.files import digest_code, digest_file, digest_folder, digest_json
+from cft.files import digest_code, digest_file, digest_folder, digest_json, whole_folder
 from cft.home import Home
+from cft.mining.dataset import open_dataset, read_json
+from cft.mining.dense import identity_of
+from cft.mining.hardness import SAMPLE_ROWS, SIMILARITY_FILE, save_similarities, similarities_of
 from cft.model.encoder import Encoder
 from cft.recipe import Recipe
-from cft.triplets.prepare import EVALUATION_SET
+from cft.triplets.prepare import EVALUATION_SET, STAGES
 from tasks.data import evaluation_set, text_contract
 from tasks.steps import key_of_target
 
@@ -59,3 +63,38 @@ def evaluate_model(
 def results_of(folders: dict[str, Path]) -> dict[str, EvaluationResult]:
     """The saved evaluations, by the name of their column."""
     return {name: load_result(folder) for name, folder in folders.items()}
+
+
+def similarity_folder(home: Home, recipe: Recipe, corpus: Path, backbone: Path) -> Path:
+    """Where the similarities of prepared triplets lie, by a backbone without adapter."""
+    return home.evaluations / digest_json(
+        {
+            "triplets": [digest_file(corpus / f"{stage}.arrow") for stage in STAGES],
+            "contract": text_contract(recipe.model, backbone).model_dump(),
+            "seed": recipe.data.seed,
+            "code": digest_code("cft.mining", "cft.model", "cft.text"),
+        }
+    )
+
+
+@task(name="measure-similarity", cache_key_fn=key_of_target, persist_result=True)
+def measure_similarity(target: str, recipe: Recipe, corpus: str, backbone: str) -> str:
+    """How near anchors lie to positives, hard negatives and random texts, on a sample."""
+    if not Path(target).exists():
+        encoder = Encoder.load(
+            Path(backbone),
+            None,
+            recipe.launch.device,
+            text_contract(recipe.model, Path(backbone)),
+            recipe.model.trust_remote_code,
+        )
+        dataset, identity = open_dataset(Path(corpus)), identity_of(Path(backbone), None)
+        entry = similarities_of(dataset, encoder, identity, SAMPLE_ROWS, recipe.data.seed)
+        with whole_folder(Path(target)) as beside:
+            save_similarities(beside, entry)
+    return target
+
+
+def similarities(folder: Path) -> dict[str, dict[str, Any]]:
+    """The figures that :func:`measure_similarity` left, by stage."""
+    return read_json(folder / SIMILARITY_FILE)[0]["parts"]

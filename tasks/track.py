@@ -15,6 +15,7 @@ from cft.evaluation.plots import loss_curve, losses, similarity_heatmap, similar
 from cft.evaluation.report import run_report
 from cft.files import digest_file, digest_folder, digest_json, write_atomic
 from cft.home import Home
+from cft.mining.hardness import SIMILARITY_FILE, metrics_of
 from cft.model.backbone import backbone_digest
 from cft.recipe import Recipe, flattened
 from cft.tracking.registry import log_embedder, register
@@ -22,7 +23,7 @@ from cft.tracking.run_directory import RunDirectory
 from cft.tracking.runs import TrackedRun, Tracking
 from cft.triplets.manifest import contamination_note
 from cft.triplets.prepare import EVALUATION_SET, load_manifest
-from tasks.evaluate import results_of
+from tasks.evaluate import results_of, similarities
 
 HEADLINE = (MAIN_METRIC, "sts/spearman", "triplet/accuracy")
 RESULTS_KEY = "two-stage-results"
@@ -110,6 +111,15 @@ def track_results(tracked: Tracked, evaluations: dict[str, Path], plots: list[st
         tracked.parent.text(evaluation.model_dump_json(indent=2), f"evaluation/{name}.json")
     for plot in plots:
         tracked.parent.file(Path(plot), "plots")
+
+
+@task(name="track-similarity", cache_policy=NO_CACHE)
+def track_similarity(tracked: Tracked, run: TrackedRun, stage: str, folder: str) -> None:
+    """How hard a stage's negatives are: on its run, and under the stage's name on the parent."""
+    values = metrics_of(similarities(Path(folder))[stage])
+    run.metrics(values)
+    run.file(Path(folder) / SIMILARITY_FILE, "data")
+    tracked.parent.metrics({f"{stage}/{name}": value for name, value in values.items()})
 
 
 def figures_of(name: str, evaluation: Evaluation) -> dict[str, float]:

@@ -29,7 +29,7 @@ MACHINES = ("num_machines", "machine_rank", "main_process_ip", "main_process_por
 @click.command(cls=RecipeCommand)
 @click.option(
     "--train-data-path", type=click.Path(path_type=Path), metavar="PATH",
-    help="A tokenised store, a folder of prepared data, or triplets as .csv, .tsv or .jsonl.",
+    help="A tokenised store, prepared data, or triplets as .csv, .tsv, .jsonl or .parquet.",
 )  # fmt: skip
 @click.option(
     "--adapter-path", "--init-adapter", "adapter", metavar="DIR",

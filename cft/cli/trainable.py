@@ -13,11 +13,11 @@ from cft.tracking.lineage import code_version
 from cft.tracking.run_directory import RunDirectory
 from cft.training.launch import Machines, world_size_for
 from cft.training.spec import TrainSpec
-from cft.triplets.files import read_triplets
+from cft.triplets.files import triplet_batches
 from cft.triplets.manifest import load_manifest
-from cft.triplets.prepare import load_triplets
-from cft.triplets.store import TokenStore, build_store
+from cft.triplets.store import build_store, require_fit
 from cft.triplets.store_files import TOKENS, TRIPLETS
+from cft.triplets.stream import stage_batches
 
 _SHARED = set(TextContract.model_fields) & set(ModelRecipe.model_fields)
 
@@ -62,7 +62,7 @@ def new_run(
         contract.require_same(TextContract.load(adapter), str(adapter))
     world_size = world_size_for(recipe.launch, machines)
     store = _store(data, stage, contract, tokenizer, run, machines)
-    contract.require_same(TokenStore.open(store).contract, str(store))
+    require_fit(store, contract, lambda: tokenizer)
     spec = TrainSpec(
         recipe=recipe,
         stage=stage,
@@ -126,10 +126,10 @@ def _store(
         )
     manifest: dict[str, Any] = {}
     if data.is_file():
-        triplets = read_triplets(data)
+        triplets = triplet_batches(data)
         manifest = {"sources": {data.name: digest_file(data)}}
     elif (data / f"{stage}.arrow").is_file():
-        triplets, manifest = load_triplets(data, stage), load_manifest(data)
+        triplets, manifest = stage_batches(data, stage), load_manifest(data)
     else:
         raise CftError(
             f"--train-data-path: {data}: neither a tokenised store nor prepared data with a "

@@ -45,7 +45,8 @@ _STYLE: dict[Any, Any] = {
 
 
 @contextlib.contextmanager
-def _styled(extra: dict[Any, Any] | None = None) -> Iterator[None]:
+def styled(extra: dict[Any, Any] | None = None) -> Iterator[None]:
+    """The project's style while a block draws, for one thread at a time."""
     # matplotlib's settings belong to the process: two threads must not restore each other's.
     with _DRAWING, mpl.rc_context({**_STYLE, **(extra or {})}):
         yield
@@ -88,7 +89,7 @@ def loss_curve(stages: Mapping[str, Sequence[tuple[int, float]]], path: Path) ->
     known = {title: points for title, points in stages.items() if points}
     if not known:
         raise CftError(f"{path}: no loss was logged; train for at least logging_steps steps")
-    with _styled():
+    with styled():
         figure = Figure(figsize=(9, 4.6), dpi=150, layout="constrained")
         axes = figure.add_subplot()
         offset, top = 0, []
@@ -120,7 +121,7 @@ def loss_curve(stages: Mapping[str, Sequence[tuple[int, float]]], path: Path) ->
         axes.set_title("Training loss (faint: as logged, strong: moving average)", loc="left")
         axes.grid(axis="y")
         figure.legend(loc="outside lower center", ncols=len(known))
-        return _save(figure, path)
+        return save_figure(figure, path)
 
 
 def similarity_histograms(models: Mapping[str, Similarities], path: Path) -> Path:
@@ -132,7 +133,7 @@ def similarity_histograms(models: Mapping[str, Similarities], path: Path) -> Pat
     _require_pairs(models, path)
     lowest = min(float(min(one.positives.min(), _least(one.negatives))) for one in models.values())
     bins = np.linspace(np.floor(lowest * 10) / 10, 1.0, 61)
-    with _styled():
+    with styled():
         figure = Figure(figsize=(4.1 * len(models) + 0.4, 4.4), dpi=150, layout="constrained")
         panels = figure.subplots(1, len(models), sharex=True, sharey=True, squeeze=False)[0]
         for axes, (title, one) in zip(panels, models.items(), strict=True):
@@ -165,7 +166,7 @@ def similarity_histograms(models: Mapping[str, Similarities], path: Path) -> Pat
         )
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=2)
-        return _save(figure, path)
+        return save_figure(figure, path)
 
 
 def similarity_heatmap(models: Mapping[str, Similarities], path: Path) -> Path:
@@ -180,7 +181,7 @@ def similarity_heatmap(models: Mapping[str, Similarities], path: Path) -> Path:
     _require_pairs(models, path)
     matrices = [one.matrix for one in models.values()]
     low = min(0.0, *(float(matrix.min()) for matrix in matrices))
-    with _styled({"axes.spines.top": True, "axes.spines.right": True}):
+    with styled({"axes.spines.top": True, "axes.spines.right": True}):
         figure = Figure(figsize=(3.9 * len(models) + 1.4, 5.0), dpi=150, layout="constrained")
         # Square panels leave slack that only the compressed layout gives back to the titles.
         figure.set_layout_engine("compressed")
@@ -210,7 +211,7 @@ def similarity_heatmap(models: Mapping[str, Similarities], path: Path) -> Path:
         if image is not None:
             bar = figure.colorbar(image, ax=list(panels), shrink=0.8, pad=0.02)
             bar.set_label("cosine similarity")
-        return _save(figure, path)
+        return save_figure(figure, path)
 
 
 def _verse_ticks(axes: Axes, size: int) -> None:
@@ -229,7 +230,8 @@ def _require_pairs(models: Mapping[str, Similarities], path: Path) -> None:
         raise CftError(f"{path}: no cross-lingual pairs to draw; evaluate on a set that has pairs")
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def save_figure(figure: Figure, path: Path) -> Path:
+    """Write a figure as PNG, atomically; the same figure gives the same bytes."""
     FigureCanvasAgg(figure)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": "cft"})

@@ -7,6 +7,7 @@ serving see the same ids. Whatever the tokenizer does by itself, the last id of 
 import json
 import logging
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from cft.errors import CftError, problems_of
-from cft.files import write_json
+from cft.files import digest_json, write_json
 from cft.recipe import ModelRecipe, Settings
 from cft.text import normalise
 
@@ -84,15 +85,38 @@ class TextContract(Settings):
         The literal spelling of a special token inside a text is ordinary text: it can end
         nothing and begin nothing.
         """
-        head = [self.bos_id] if self.add_bos else []
-        room = self.max_length - 1 - len(head)
-        special = {self.eos_id} if self.bos_id is None else {self.eos_id, self.bos_id}
-        sequences = []
-        for ids in _encode(tokenizer, [prompt + normalise(text) for text in texts]):
-            if not special.isdisjoint(ids):  # a tokenizer that cannot leave specials unparsed
-                ids = [one for one in ids if one not in special]
-            sequences.append(np.array([*head, *ids[:room], self.eos_id], dtype=np.int32))
-        return sequences
+        flat_T, length_N = self.tokenize_flat(tokenizer, [normalise(one) for one in texts], prompt)
+        return np.split(flat_T, np.cumsum(length_N)[:-1]) if len(length_N) else []
+
+    def tokenize_flat(
+        self, tokenizer: Any, normalised: Sequence[str], prompt: str = ""
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """What :meth:`tokenize` gives, end to end, of texts that are in their normal form already.
+
+        Returns:
+            Token ids ``int32 [T]`` and the length of each text ``int64 [N]``.
+        """
+        texts = [prompt + text for text in normalised] if prompt else list(normalised)
+        flat_T, length_N = _encode(tokenizer, texts)
+        special = [self.eos_id] if self.bos_id is None else [self.eos_id, self.bos_id]
+        ordinary_T = ~np.isin(flat_T, special)
+        if not ordinary_T.all():  # a tokenizer that cannot leave specials unparsed
+            before_T = np.concatenate([[0], np.cumsum(ordinary_T)])
+            length_N = np.diff(before_T[np.concatenate([[0], np.cumsum(length_N)])])
+            flat_T = flat_T[ordinary_T]
+        head = int(self.add_bos)
+        kept_N = np.minimum(length_N, self.max_length - 1 - head)
+        start_N = np.cumsum(length_N) - length_N
+        end_N = np.cumsum(kept_N + head + 1)
+        total = int(end_N[-1]) if len(end_N) else 0
+        out_T = np.full(total, self.eos_id, dtype=np.int32)
+        added_N = np.arange(len(kept_N)) * (head + 1)  # before the body of each text
+        body_T = np.arange(int(kept_N.sum())) + np.repeat(added_N, kept_N)
+        shift_N = start_N - (np.cumsum(kept_N) - kept_N)
+        out_T[body_T + head] = flat_T[np.arange(len(body_T)) + np.repeat(shift_N, kept_N)]
+        if self.add_bos and self.bos_id is not None:
+            out_T[end_N - kept_N - head - 1] = self.bos_id
+        return out_T, kept_N + head + 1
 
     def save(self, folder: Path) -> None:
         """Write ``text_contract.json`` into ``folder``, atomically."""
@@ -137,17 +161,34 @@ class TextContract(Settings):
             )
 
 
-def _encode(tokenizer: Any, texts: list[str]) -> list[list[int]]:
-    """Ids of many texts without any special token, neither added nor parsed."""
-    if not texts:
-        return []
+def tokenizer_digest(tokenizer: Any) -> str:
+    """Identity of a tokenizer, whatever lies beside it (16 hex digits)."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:  # a tokenizer in Python
-        encoded = tokenizer(texts, add_special_tokens=False, split_special_tokens=True)
-        return [list(ids) for ids in encoded["input_ids"]]
-    # The tokenizer's own call builds offsets and masks for every text: five times as slow. It sets
-    # these three switches itself on each call, so setting them here disturbs nobody.
+    if backend is None:
+        return digest_json([type(tokenizer).__name__, sorted(tokenizer.get_vocab().items())])
     backend.no_truncation()
     backend.no_padding()
-    backend.encode_special_tokens = True
-    return [encoding.ids for encoding in backend.encode_batch_fast(texts, add_special_tokens=False)]
+    return digest_json(backend.to_str())
+
+
+def _encode(tokenizer: Any, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Ids of many texts end to end, ``int32 [T]``, and how many each has, ``int64 [N]``.
+
+    No special token is added or parsed.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if not texts:
+        lists: list[list[int]] = []
+    elif backend is None:  # a tokenizer in Python
+        encoded = tokenizer(texts, add_special_tokens=False, split_special_tokens=True)
+        lists = [list(ids) for ids in encoded["input_ids"]]
+    else:
+        # The tokenizer's own call builds offsets and masks for every text: five times as slow. It
+        # sets these three switches itself on each call, so setting them here disturbs nobody.
+        backend.no_truncation()
+        backend.no_padding()
+        backend.encode_special_tokens = True
+        lists = [one.ids for one in backend.encode_batch_fast(texts, add_special_tokens=False)]
+    length_N = np.fromiter(map(len, lists), dtype=np.int64, count=len(lists))
+    flat_T = np.fromiter(chain.from_iterable(lists), dtype=np.int32, count=int(length_N.sum()))
+    return flat_T, length_N

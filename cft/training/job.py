@@ -20,7 +20,7 @@ from cft.training.gather import rank, sum_over_ranks, world_size
 from cft.training.matryoshka import nested_sizes
 from cft.training.spec import TrainSpec
 from cft.training.trainer import ContrastiveTrainer
-from cft.triplets.store import TokenStore
+from cft.triplets.store import TokenStore, require_fit
 
 logger = logging.getLogger("cft.training")
 
@@ -45,7 +45,8 @@ def train(spec: TrainSpec, run: RunDirectory, device: str) -> None:
     embedder = build_embedder(spec)
     nested_sizes(recipe.matryoshka_dims, embedder.backbone.config.hidden_size)  # or refuse now
     store = TokenStore.open(Path(spec.store))
-    embedder.contract.require_same(store.contract, spec.store)
+    trusted = spec.recipe.model.trust_remote_code
+    require_fit(store.folder, embedder.contract, lambda: load_tokenizer(spec.backbone, trusted))
     loader = BatchLoader(store, batch_size, recipe.max_steps, recipe.seed, rank(), world_size())
     negatives = loader.global_batch - 1
     logger.info(

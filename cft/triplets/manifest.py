@@ -104,28 +104,48 @@ def contamination_note(manifest: Mapping[str, Any]) -> str | None:
 
 
 def token_lengths(lengths_U: np.ndarray, max_length: int) -> dict[str, Any]:
+    """:func:`length_summary` of given lengths, none above ``max_length``."""
+    return length_summary(np.bincount(lengths_U, minlength=max_length + 1))
+
+
+def length_summary(count_L: np.ndarray) -> dict[str, Any]:
     """Summary and histogram of the token lengths of distinct texts.
 
     Bin n counts the lengths from ``edges[n]`` up to, not including, ``edges[n + 1]``. A text of
     ``max_length`` tokens has most likely lost its end.
+
+    Args:
+        count_L: how many texts have each length from 0 to ``max_length``, ``int64``.
     """
-    if not len(lengths_U):
-        return {"texts": 0}
+    texts, max_length = int(count_L.sum()), len(count_L) - 1
+    if not texts:
+        return {"texts": 0, "tokens": 0}
     width = max(1, -(-max_length // 30))
     edges = np.arange(0, max_length + width + 1, width)
-    counts, _ = np.histogram(lengths_U, bins=edges)
+    length_L = np.arange(max_length + 1)
+    tokens = int(count_L @ length_L)
+    present = np.flatnonzero(count_L)
+    counts = np.bincount(length_L // width, weights=count_L, minlength=len(edges) - 1)
     return {
-        "texts": len(lengths_U),
-        "tokens": int(lengths_U.sum()),
-        "min": int(lengths_U.min()),
-        "mean": round(float(lengths_U.mean()), 2),
-        "p50": int(np.percentile(lengths_U, 50)),
-        "p95": int(np.percentile(lengths_U, 95)),
-        "p99": int(np.percentile(lengths_U, 99)),
-        "max": int(lengths_U.max()),
-        "at_max_length": int((lengths_U >= max_length).sum()),
-        "histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
+        "texts": texts,
+        "tokens": tokens,
+        "min": int(present[0]),
+        "mean": round(tokens / texts, 2),
+        "p50": _percentile(count_L, 50),
+        "p95": _percentile(count_L, 95),
+        "p99": _percentile(count_L, 99),
+        "max": int(present[-1]),
+        "at_max_length": int(count_L[-1]),
+        "histogram": {"edges": edges.tolist(), "counts": counts.astype(int).tolist()},
     }
+
+
+def _percentile(count_L: np.ndarray, percent: float) -> int:
+    """The percentile of counted lengths, between two of them by interpolation, rounded down."""
+    upto_L = np.cumsum(count_L)
+    position = (int(upto_L[-1]) - 1) * percent / 100
+    low, high = np.searchsorted(upto_L, [int(position), -int(-position // 1)], side="right")
+    return int(low + (high - low) * (position - int(position)))
 
 
 def save_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:

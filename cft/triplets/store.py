@@ -7,6 +7,7 @@ any row gives it. Where queries and documents have different prompts, a text has
 tokens for each role it plays, in two columns; its id stays one.
 """
 
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from cft.errors import CftError
-from cft.model.text_contract import TextContract
+from cft.model.text_contract import TextContract, tokenizer_digest
 from cft.triplets.manifest import load_manifest
 from cft.triplets.store_files import (
     POSITIVES,
@@ -27,7 +28,7 @@ from cft.triplets.store_files import (
 )
 from cft.triplets.tables import map_file, numbers, table_of
 
-__all__ = ["TokenStore", "build_store"]
+__all__ = ["TokenStore", "build_store", "require_fit"]
 
 Role = Literal["document", "query"]
 
@@ -200,3 +201,26 @@ class TokenStore:
             starts.append(base + offsets[:-1])
             lengths.append(np.diff(offsets))
         return np.concatenate(starts), np.concatenate(lengths)
+
+
+def require_fit(folder: Path, contract: TextContract, tokenizer: Callable[[], Any]) -> None:
+    """Assert that a store holds the tokens that ``contract`` gives with ``tokenizer``.
+
+    How they are pooled and attended to is no matter of the tokens; nor are the weights, so a store
+    made beside a bare tokenizer serves the whole backbone.
+
+    Args:
+        folder: of the store.
+        contract: that of the model.
+        tokenizer: gives the tokenizer; asked only where the backbone's files differ.
+
+    Raises:
+        CftError: naming every field that differs.
+    """
+    stored = TextContract.load(folder)
+    apart: dict[str, str] = {"pooling": contract.pooling, "attention": contract.attention}
+    if stored.backbone_digest != contract.backbone_digest:
+        known = load_manifest(folder).get("store", {}).get("tokenizer")
+        if known is not None and known == tokenizer_digest(tokenizer()):
+            apart["backbone_digest"] = contract.backbone_digest
+    contract.require_same(stored.model_copy(update=apart), str(folder))

@@ -61,11 +61,3 @@ def fixed_lists(ids_NK: np.ndarray) -> pa.FixedSizeListArray:
     """Rows of K numbers as an Arrow column."""
     flat = pa.array(np.ascontiguousarray(ids_NK).reshape(-1))
     return pa.FixedSizeListArray.from_arrays(flat, ids_NK.shape[1])
-
-
-def lists(parts: list[np.ndarray], dtype: type) -> pa.ListArray:
-    """Arrays of unequal length as an Arrow column, without a Python loop over their entries."""
-    offsets = np.zeros(len(parts) + 1, dtype=np.int32)
-    np.cumsum([len(part) for part in parts], out=offsets[1:])
-    flat = np.concatenate(parts) if parts else np.zeros(0)
-    return pa.ListArray.from_arrays(offsets, pa.array(flat.astype(dtype, copy=False)))

@@ -1,6 +1,6 @@
 """``make bench``: every benchmark that this machine can run, one after the other.
 
-    python -m tests.benchmarks [NAME ...] [--backbone DIR]
+    python -m tests.benchmarks [NAME ...] [--backbone DIR] [--rows N]
 
 Each prints ratios against a peer that was measured in the same run. Absolute figures belong to the
 machine that printed them.
@@ -13,7 +13,8 @@ from pathlib import Path
 
 import torch
 
-BENCHMARKS = ("encoding",)
+BENCHMARKS = ("encoding", "data")
+SCALED = ("data",)  # those that take a number of rows
 
 
 def main() -> None:
@@ -21,6 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
     parser.add_argument("--backbone", type=Path, help="a local causal LM; default: a nano model")
+    parser.add_argument("--rows", type=int, help="rows of data; 0: all, which takes minutes")
     chosen = parser.parse_args()
     print(
         f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, ", end=""
@@ -28,7 +30,8 @@ def main() -> None:
     print(f"torch {torch.__version__}, CUDA {torch.cuda.is_available()}")
     for name in chosen.names or BENCHMARKS:
         print(f"\n## {name}\n")
-        importlib.import_module(f"tests.benchmarks.{name}").main(chosen.backbone)
+        scale = {"rows": chosen.rows} if name in SCALED and chosen.rows is not None else {}
+        importlib.import_module(f"tests.benchmarks.{name}").main(chosen.backbone, **scale)
 
 
 if __name__ == "__main__":

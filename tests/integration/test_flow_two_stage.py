@@ -160,6 +160,25 @@ def test_the_loss_curve_step_by_step(first_run, client, stage: str, steps: int) 
     assert any(re.fullmatch(r"train-\d{14}\.log", name) for name in files)
 
 
+@pytest.mark.parametrize("stage", ["stage1", "stage2"])
+def test_how_near_drawn_negatives_lie_stands_in_mlflow(first_run, client, stage: str) -> None:
+    run_id = first_run["stage_run_ids"][stage]
+    path = artifact_folder(client, run_id) / "data" / "similarity.json"
+    (entry,) = json.loads(path.read_text(encoding="utf-8"))
+    figures = entry["parts"][stage]
+    run = client.get_run(run_id)
+    parent = client.get_run(first_run["mlflow_run_id"])
+    for name in ("positive", "hard_negative", "random"):
+        metric = f"data/similarity_{name}"
+        assert run.data.metrics[metric] == pytest.approx(figures[name]["mean"])
+        assert parent.data.metrics[f"{stage}/{metric}"] == run.data.metrics[metric]
+    if stage == "stage1":  # drawn uniformly: as near as the positives of other rows, no nearer
+        assert set(figures["kinds"]) == {"cross_lingual", "mono_sa"}
+        for one in figures["kinds"].values():
+            spread = one["random"]["std"] + 1e-3
+            assert abs(one["hard_negative"]["mean"] - one["random"]["mean"]) < 0.5 * spread
+
+
 def test_the_registered_version_gives_the_encoders_vectors(first_run, client, tiny) -> None:
     found = registry.version_of(client, "cft-embedder", "candidate")
     assert found is not None
@@ -224,7 +243,8 @@ def test_a_second_run_reuses_what_did_not_change(
         update={"stage2": tiny.stage2.model_copy(update={"learning_rate": 5e-4})}
     )
     second = two_stage(changed)
-    made = ["corpus", "backbone", "tokenise stage1", "tokenise stage2", "evaluate base"]
+    made = ["corpus", "backbone", "tokenise stage1", "tokenise stage2", "similarity"]
+    made += ["evaluate base"]
     assert set(made) <= set(second["reused"])
     assert "train stage1" not in second["reused"]
     assert "evaluate stage2" not in second["reused"], "another adapter is another evaluation"

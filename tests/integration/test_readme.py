@@ -14,6 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from cft.mining.dense import DenseEngine
+from cft.mining.mine import mine
+from cft.mining.question import Pairs
+from cft.mining.settings import MiningSettings
+from cft.triplets.prepare import load_triplets
 from tests.hub import Repository, serve
 from tests.integration.command import run
 from tests.integration.pilot import Pilot, finished_pilot
@@ -245,3 +250,16 @@ def test_python_blocks_run(pilot: Pilot, tmp_path: Path):
     script.write_text(python + "\nassert vectors.shape[0] == 2\n", "utf-8")
     ended = run(f"{sys.executable} readme.py", tmp_path, dict(os.environ))
     assert ended.code == 0, ended.output
+
+
+def test_the_pilots_adapter_finds_harder_negatives_than_were_drawn(pilot: Pilot, tmp_path: Path):
+    stage1 = load_triplets(Path(pilot.result["corpus"]), "stage1")
+    adapter = Path(pilot.result["adapters"]["stage1"])
+    engine = DenseEngine(Path(pilot.result["backbone"]), adapter, "cpu")
+    report = mine(Pairs.of(stage1), engine, MiningSettings(), tmp_path / "mined.jsonl")
+    assert report["rows_written"] > 0.9 * report["rows"]
+    score = {name: one["mean"] for name, one in report["score"].items()}
+    gap = score["positive"] - score["random"]
+    assert gap > 0.03
+    assert abs(score["given"] - score["random"]) < 0.1 * gap, "drawn uniformly: no harder"
+    assert score["random"] + 0.3 * gap < score["mined"] < score["positive"]

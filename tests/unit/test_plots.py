@@ -44,13 +44,13 @@ STAGES = {
 def drawn(monkeypatch):
     """The figures that were saved, so that a test can look at what they hold."""
     figures: list[Figure] = []
-    save = plots._save
+    save = plots.save_figure
 
     def keep(figure, path):
         figures.append(figure)
         return save(figure, path)
 
-    monkeypatch.setattr(plots, "_save", keep)
+    monkeypatch.setattr(plots, "save_figure", keep)
     return figures
 
 

@@ -193,6 +193,22 @@ def test_token_length_histogram_counts_every_length():
     assert (described["max"], described["at_max_length"]) == (10, 1)
 
 
+@given(
+    lengths=st.lists(st.integers(0, 40), min_size=1, max_size=200),
+    max_length=st.sampled_from([40, 61, 150]),
+)
+def test_counted_lengths_say_what_the_lengths_say(lengths, max_length):
+    described = token_lengths(np.array(lengths), max_length)
+    assert described["tokens"] == sum(lengths)
+    assert described["mean"] == round(float(np.mean(lengths)), 2)
+    for name, percent in (("p50", 50), ("p95", 95), ("p99", 99)):
+        assert abs(described[name] - np.percentile(lengths, percent)) < 1 + 1e-9
+        assert described[name] <= np.percentile(lengths, percent) + 1e-9
+    edges = described["histogram"]["edges"]
+    expected, _ = np.histogram(lengths, bins=edges)
+    assert described["histogram"]["counts"] == expected.tolist()
+
+
 def test_a_worker_process_gets_the_same_store(store: TokenStore):
     again = pickle.loads(pickle.dumps(store))
     assert (
@@ -227,7 +243,9 @@ def test_refusals(store: TokenStore, tokenizer, tmp_path: Path, monkeypatch):
     (whole / "tokens.arrow").write_bytes((whole / "tokens.arrow").read_bytes()[:-40])
     with pytest.raises(CftError, match=r"tokens\.arrow: not a whole Arrow file"):
         TokenStore.open(whole)
-    monkeypatch.setattr("cft.triplets.base.text_ids", lambda texts: np.ones(len(texts), np.int64))
+    monkeypatch.setattr(
+        "cft.triplets.stream.ids_of_normalised", lambda texts: np.ones(len(texts), np.int64)
+    )
     with pytest.raises(CftError, match="text id 1: shared by"):
         build_store(tmp_path / "s", TRIPLETS, contract(tokenizer), tokenizer, {})
     assert not (tmp_path / "s").exists()

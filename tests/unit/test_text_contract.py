@@ -2,10 +2,14 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import AutoTokenizer
 
 from cft.errors import CftError
-from cft.model.text_contract import TextContract
+from cft.model.text_contract import TextContract, tokenizer_digest
 from cft.recipe import ModelRecipe
+from cft.text import normalise
 from tests.tiny import BOS_ID, EOS_ID, byte_tokenizer, contract
 
 TEXTS = ["", "a", "धर्मक्षेत्रे कुरुक्षेत्रे ॥", "x" * 500, "a </s> b <s> c <pad>"]
@@ -133,3 +137,50 @@ def test_differing_contracts_name_the_fields():
     with pytest.raises(CftError, match="pooling is 'mean' and not 'last'"):
         contract().require_same(contract(pooling="mean"), "adapter")
     contract().require_same(contract(), "adapter")
+
+
+class ParsesSpecials:
+    """A tokenizer in Python that cannot be told to leave special tokens alone."""
+
+    eos_token_id, bos_token_id = EOS_ID, BOS_ID
+
+    def __call__(self, texts, add_special_tokens, split_special_tokens):
+        spelled = {"$": EOS_ID, "^": BOS_ID}
+        return {"input_ids": [[spelled.get(one, ord(one) % 97 + 3) for one in t] for t in texts]}
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    texts=st.lists(st.text(st.sampled_from("ab$^ धर्म"), max_size=12), max_size=6),
+    max_length=st.integers(4, 12),
+    add_bos=st.booleans(),
+    prompt=st.sampled_from(["", "q$: "]),
+)
+@pytest.mark.parametrize("tokenizer", [ParsesSpecials(), byte_tokenizer()])
+def test_end_to_end_is_one_by_one(tokenizer, texts, max_length, add_bos, prompt):
+    terms = contract(max_length=max_length, add_bos=add_bos, bos_id=BOS_ID)
+    expected = []
+    for text in texts:
+        own = tokenizer(
+            [prompt + normalise(text)], add_special_tokens=False, split_special_tokens=True
+        )
+        plain = [one for one in own["input_ids"][0] if one not in (EOS_ID, BOS_ID)]
+        head = [BOS_ID] if add_bos else []
+        expected.append([*head, *plain[: max_length - 1 - len(head)], EOS_ID])
+    flat_T, length_N = terms.tokenize_flat(tokenizer, [normalise(one) for one in texts], prompt)
+    assert (flat_T.dtype, length_N.dtype) == (np.int32, np.int64)
+    assert flat_T.tolist() == [one for row in expected for one in row]
+    assert length_N.tolist() == list(map(len, expected))
+    assert [row.tolist() for row in terms.tokenize(tokenizer, texts, prompt)] == expected
+
+
+def test_the_digest_of_a_tokenizer_is_its_own(tmp_path):
+    digest = tokenizer_digest(byte_tokenizer())
+    disturbed = byte_tokenizer()
+    disturbed.backend_tokenizer.enable_padding(length=40)
+    assert tokenizer_digest(disturbed) == digest
+    byte_tokenizer().save_pretrained(tmp_path)
+    loaded = [AutoTokenizer.from_pretrained(tmp_path) for _ in range(2)]
+    assert len({tokenizer_digest(one) for one in loaded}) == 1
+    loaded[0].add_tokens(["verse"])
+    assert tokenizer_digest(loaded[0]) != tokenizer_digest(loaded[1])

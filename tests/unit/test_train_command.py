@@ -1,6 +1,5 @@
 """``cft train`` before anything is launched: flags, what an adapter or store brings, refusals."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ from cft.model.text_contract import TextContract
 from cft.recipe import LaunchRecipe, LoraRecipe, ModelRecipe
 from cft.training.launch import Machines, launch_environment, world_size_for
 from cft.training.spec import TrainSpec
-from cft.triplets.files import read_triplets
 from tests.tiny import save_backbone
 from tests.unit.test_launch import accelerate_arguments
 
@@ -213,50 +211,3 @@ def test_accelerate_reads_the_machines_as_meant(monkeypatch):
     assert environment["OMP_NUM_THREADS"] == launch_environment(2, "cpu")["OMP_NUM_THREADS"]
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "eth7")
     assert launch_environment(4, "cpu", machines)["GLOO_SOCKET_IFNAME"] == "eth7"
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("t.csv", "sent0,sent1,hard_neg\na,b,c\n"),
-        ("t.csv", "\ufeffanchor,positive,negative\na,b,c\n"),
-        ("t.tsv", "anchor\tpositive\tnegative\na\tb\tc\n"),
-        ("t.jsonl", json.dumps({"anchor": "a", "positive": "b", "negatives": ["c"]}) + "\n\n"),
-    ],
-)
-def test_triplets_are_read_from_every_kind_of_file(tmp_path, name, content):
-    path = tmp_path / name
-    path.write_text(content, encoding="utf-8")
-    triplets = read_triplets(path)
-    assert (triplets.anchor, triplets.positive) == (["a"], ["b"])
-    assert triplets.negatives == [("c",)]
-
-
-def test_several_hard_negatives_of_a_row(tmp_path):
-    path = tmp_path / "t.csv"
-    path.write_text("anchor,positive,negative_1,negative_2\na,b,c,d\n")
-    assert read_triplets(path).negatives == [("c", "d")]
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "says"),
-    [
-        ("t.csv", "a,b\n1,2\n", "row 1: no anchor"),
-        ("t.csv", "sent0,sent1,hard_neg\na,b,c\na, ,c\n", "row 2, sent1: no text"),
-        ("t.csv", "sent0,sent1,hard_neg\na,b\n", "row 1, hard_neg: no text"),
-        ("t.csv", "sent0,sent1,hard_neg\n", "no rows"),
-        ("t.parquet", "x", "unknown kind of file"),
-        ("t.jsonl", "{\n", "row 1: not JSON"),
-        (
-            "t.jsonl",
-            '{"anchor":"a","positive":"b","negatives":["c"]}\n'
-            '{"anchor":"a","positive":"b","negatives":["c","d"]}\n',
-            "row 2: 2 hard negatives, the first row has 1",
-        ),
-    ],
-)
-def test_a_bad_row_is_named(tmp_path, name, content, says):
-    path = tmp_path / name
-    path.write_text(content)
-    with pytest.raises(CftError, match=says):
-        read_triplets(path)

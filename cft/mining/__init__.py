@@ -1,0 +1,1 @@
+"""Hard negatives: found by an encoder or by shared words, and how hard those at hand are."""
