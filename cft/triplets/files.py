@@ -26,7 +26,8 @@ POSITIVE = ("positive", "sent1", "pos", "answer")
 NEGATIVE = ("negative", "hard_neg", "neg", "negatives")
 SUFFIXES = (*DELIMITERS, ".jsonl", ".parquet")
 _KIND = "file"
-_BLOCK = 8 << 20  # bytes that are parsed at once; no row may be longer
+# Bytes that are parsed at once; no row may be longer. Arrow reads up to 32 blocks ahead.
+_BLOCK = 1 << 20
 _ROWS = 1 << 14  # rows of a Parquet file that are read at once
 
 
