@@ -47,7 +47,8 @@ RESUME = ".venv/bin/cft train --resume train/output/first"
 WRITE = ".venv/bin/cft recipe pilot > mine.yaml"
 OWN = ".venv/bin/cft two-stage --recipe mine.yaml"
 DATA = {
-    ".venv/bin/cft data itihasa --itihasa data/itihasa --output_csv itihasa.csv": "itihasa.csv",
+    ".venv/bin/cft data itihasa --itihasa data/itihasa --num_rows 5000 "
+    "--output_csv itihasa.csv": "itihasa.csv",
     ".venv/bin/cft data vbt --vbt data/vbt.json --itihasa data/itihasa --output_csv vbt.csv": (
         "vbt.csv.manifest.json"
     ),
