@@ -1,6 +1,7 @@
 """Files that are whole or absent: write beside, fsync, rename; and digests of content."""
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -58,7 +59,7 @@ def whole_file(path: Path) -> Iterator[TextIO]:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = _beside(path)
     try:
-        with beside.open("w", encoding="utf-8", newline="") as file:
+        with beside.open("w", encoding="utf-8", newline="") as file, _locked(beside):
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -72,13 +73,49 @@ def whole_file(path: Path) -> Iterator[TextIO]:
 def _beside(target: Path) -> Path:
     """This process's hidden name beside ``target``; what dead processes left there is removed."""
     for stale in target.parent.glob(f".{target.name}.*{PARTIAL}"):
-        owner = stale.name.removesuffix(PARTIAL).rsplit(".", 1)[-1]
-        if not (owner.isdigit() and Path(f"/proc/{owner}").exists()):
+        if _abandoned(stale):
             if stale.is_dir():
                 shutil.rmtree(stale, ignore_errors=True)
             else:
                 stale.unlink(missing_ok=True)
     return target.parent / f".{target.name}.{os.getpid()}{PARTIAL}"
+
+
+def _abandoned(partial: Path) -> bool:
+    """Whether nobody writes it any more: its process is gone, and nobody holds its lock.
+
+    Both are asked: a process is there before its lock is, and one in another container that
+    shares the folder is only seen by its lock.
+    """
+    owner = partial.name.removesuffix(PARTIAL).rsplit(".", 1)[-1]
+    if owner.isdigit() and _alive(int(owner)):
+        return False
+    try:
+        with _locked(partial):
+            return True
+    except (BlockingIOError, FileNotFoundError):
+        return False
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a file or folder for as long as the block lasts, or this process lives."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -99,7 +136,8 @@ def whole_folder(target: Path) -> Iterator[Path]:
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir()
     try:
-        yield beside
+        with _locked(beside):
+            yield beside
         for path in beside.rglob("*"):
             if path.is_file():
                 with path.open("rb") as file:

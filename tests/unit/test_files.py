@@ -122,3 +122,22 @@ def test_digests_follow_content_and_names(tmp_path: Path):
     assert digest_json({"a": 1, "b": 2}) == digest_json({"b": 2, "a": 1}) != digest_json({"a": 1})
     assert digest_code("cft.text") != digest_code("cft.files")
     assert digest_code("cft.model") == digest_code("cft.model")
+
+
+def test_a_writer_whose_process_is_not_seen_is_known_by_its_lock(tmp_path: Path):
+    """In another container on the same disk its number means another process, or none."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    target = tmp_path / "made"
+    with whole_folder(target) as mine:
+        (mine / "row").write_text("mine")
+        foreign = mine.rename(tmp_path / f".made.{gone.pid}{PARTIAL}")
+        with whole_folder(target) as other:
+            assert foreign.is_dir()
+            (other / "row").write_text("other")
+        foreign.rename(mine)
+    assert (target / "row").read_text() == "other"
+    foreign.mkdir()
+    target.rename(tmp_path / "kept")
+    with whole_folder(target):
+        assert not foreign.exists(), "abandoned"
