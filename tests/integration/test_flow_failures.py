@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from flows.two_stage import two_stage
 from tasks.machine import supervisor
 from tasks.machine.local import LocalMachine
 from tasks.train import TrainingError, train_stage
+from tests.integration.strikes import Striker, folders, kill_launcher, kill_rank
 from tests.processes import until
 
 pytestmark = pytest.mark.integration
@@ -45,43 +46,6 @@ def long(tiny: Recipe, first_run: dict[str, Any]) -> Recipe:
     )
 
 
-def folders(home: Home) -> set[Path]:
-    return set(home.runs.iterdir()) if home.runs.is_dir() else set()
-
-
-class Striker(threading.Thread):
-    """Waits until a new run has trained some steps, then strikes."""
-
-    def __init__(self, home: Home, strike: Callable[[RunDirectory], None], steps: int = 8) -> None:
-        super().__init__(daemon=True)
-        self.home, self.strike, self.steps = home, strike, steps
-        self.before = folders(home)
-        self.run_directory: RunDirectory | None = None
-
-    def run(self) -> None:
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
-            for folder in folders(self.home) - self.before:
-                run = RunDirectory(folder / "stage1")
-                steps = [event["step"] or 0 for event in run.read_events(0)[0]]
-                if max(steps, default=0) >= self.steps:
-                    self.run_directory = run
-                    self.strike(run)
-                    return
-            time.sleep(0.1)
-
-
-def ranks(run: RunDirectory) -> list[int]:
-    """Pids of the training processes of a run, found by their command line."""
-    token = supervisor.read_json(run.path / "supervisor.json")["token"]
-    found = []
-    for pid in supervisor.members(token):
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        if b"cft.training.main" in words and b"accelerate.commands.launch" not in words:
-            found.append(pid)
-    return sorted(found)
-
-
 def status_by_role(home: Home, job: str) -> dict[str, str]:
     client = MlflowClient(home.tracking_uri)
     experiment = client.get_experiment_by_name("cft")
@@ -92,14 +56,6 @@ def status_by_role(home: Home, job: str) -> dict[str, str]:
 def flow_state(job: str) -> Any:
     with get_client(sync_client=True) as client:
         return client.read_flow_run(job).state
-
-
-def kill_rank(run: RunDirectory) -> None:
-    os.kill(ranks(run)[-1], signal.SIGKILL)
-
-
-def kill_launcher(run: RunDirectory) -> None:
-    os.kill(supervisor.read_json(run.path / "supervisor.json")["child_pid"], signal.SIGKILL)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,8 @@
 """The training process as it is really started: ``accelerate launch``, ranks over gloo, signals."""
 
 import json
-import os
 import signal
-import subprocess
 import time
-from pathlib import Path
 
 import numpy as np
 import psutil
@@ -13,110 +10,27 @@ import pytest
 from safetensors.numpy import load_file
 
 from cft.errors import CftError
-from cft.model.backbone import backbone_digest, load_tokenizer
 from cft.model.encoder import Encoder
 from cft.model.text_contract import TextContract
-from cft.recipe import LaunchRecipe, LoraRecipe, ModelRecipe, Recipe, TrainRecipe
-from cft.tracking.run_directory import RunDirectory
 from cft.training.job import build_embedder
-from cft.training.launch import launch_command, launch_environment
 from cft.training.spec import TrainSpec
-from tests.tiny import save_backbone, tiny_store
-
-pytestmark = pytest.mark.integration
-
-LORA = LoraRecipe(r=8, alpha=16, dropout=0.0, target_modules=["q_proj", "v_proj", "down_proj"])
-TRAIN = TrainRecipe(
-    learning_rate=1e-2, max_steps=12, warmup_steps=2, batch_size=6, logging_steps=1, save_steps=4
+from tests.integration.launched import (
+    Inputs,
+    finish,
+    kill_all,
+    losses,
+    start,
+    stop,
+    tail,
+    wait_for,
 )
 
-
-class Inputs:
-    """A tiny backbone with its tokenizer, and a store tokenised for it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.backbone = save_backbone(folder / "backbone")
-        self.model = ModelRecipe(backbone=str(self.backbone), max_length=64, lora=LORA)
-        self.contract = TextContract.of(
-            self.model, load_tokenizer(self.backbone), backbone_digest(self.backbone)
-        )
-        # 43 rows are no multiple of any batch here, so that batches cross the end of an epoch.
-        tiny_store(folder / "store", rows=43, texts=60, terms=self.contract)
-
-    def run(self, name: str, world: int = 2, lora: dict | None = None, **options) -> RunDirectory:
-        """A run directory with its spec; ``options`` change the stage or the spec."""
-        of_spec = {key: options.pop(key) for key in ("init_adapter", "stage") if key in options}
-        model = self.model.model_copy(update={"lora": LORA.model_copy(update=lora or {})})
-        stage = TRAIN.model_copy(update=options)
-        recipe = Recipe(model=model, stage1=stage, stage2=stage, launch=LaunchRecipe(device="cpu"))
-        spec = TrainSpec(
-            recipe=recipe, store=str(self.folder / "store"), backbone=str(self.backbone),
-            world_size=world, **{"stage": "stage1", **of_spec},
-        )  # fmt: skip
-        run = RunDirectory(self.folder / name)
-        spec.save(run.spec)
-        return run
+pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
     return Inputs(tmp_path_factory.mktemp("training"))
-
-
-def start(run: RunDirectory, world: int) -> subprocess.Popen:
-    with run.new_log().open("wb") as log:
-        return subprocess.Popen(
-            launch_command(run.path, world, "cpu"), stdout=log, stderr=subprocess.STDOUT,
-            env=os.environ | launch_environment(world, "cpu"), start_new_session=True,
-        )  # fmt: skip
-
-
-def finish(run: RunDirectory, world: int = 2) -> int:
-    process = start(run, world)
-    try:
-        return process.wait(timeout=180)
-    finally:
-        stop(process, signal.SIGKILL)
-
-
-def stop(process: subprocess.Popen, number: int) -> None:
-    try:
-        os.killpg(process.pid, number)
-    except ProcessLookupError:
-        return
-    process.wait(timeout=60)
-
-
-def kill_all(process: subprocess.Popen) -> None:
-    """SIGKILL for launcher and ranks at once, as a lost machine would do."""
-    launcher = psutil.Process(process.pid)
-    everyone = [*launcher.children(recursive=True), launcher]
-    for one in everyone:
-        one.suspend()  # so that none sees another die
-    for one in everyone:
-        one.kill()
-    psutil.wait_procs(everyone, timeout=60)
-    process.wait(timeout=60)
-
-
-def wait_for(condition, process: subprocess.Popen) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert process.poll() is None, "the training ended before it could be disturbed"
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def losses(run: RunDirectory) -> np.ndarray:
-    events, _ = run.read_events()
-    metrics = [one for one in events if one["kind"] == "metric"]
-    assert [one["step"] for one in metrics] == list(range(1, len(metrics) + 1))
-    return np.array([one["values"]["train/loss"] for one in metrics])
-
-
-def tail(run: RunDirectory) -> str:
-    return "\n".join(run.last_log_lines(30))
 
 
 @pytest.fixture(scope="module")

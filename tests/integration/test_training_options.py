@@ -5,7 +5,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from cft.training.checkpoints import newest_checkpoint
-from tests.integration.test_training import Inputs, finish, kill_all, losses, start, tail, wait_for
+from tests.integration.launched import Inputs, finish, kill_all, losses, start, tail, wait_for
 from tests.tiny import tiny_store
 
 pytestmark = pytest.mark.integration
