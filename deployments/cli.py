@@ -13,6 +13,15 @@ from cft.cli.options import RecipeCommand, apply_flags, recipe_options
 from cft.cli.recipes import find_recipe
 from cft.recipe import Recipe
 
+recipe_option = click.option(
+    "--recipe",
+    "recipe_name",
+    default="pilot",
+    show_default=True,
+    metavar="NAME|FILE",
+    help="A shipped recipe (pilot, sarvam, minicpm) or a YAML file.",
+)
+
 
 def recipe_folder() -> Path:
     """Folder of the recipes that ship with the project."""
@@ -61,14 +70,7 @@ def pilot(**flags: Any) -> None:
 
 
 @click.command(cls=RecipeCommand)
-@click.option(
-    "--recipe",
-    "recipe_name",
-    default="pilot",
-    show_default=True,
-    metavar="NAME|FILE",
-    help="A shipped recipe (pilot, sarvam, minicpm) or a YAML file.",
-)
+@recipe_option
 @recipe_options
 def two_stage_command(recipe_name: str, **flags: Any) -> None:
     """Run the two-stage job of a recipe: data, stage 1, stage 2, evaluation, registration.
@@ -82,14 +84,7 @@ def two_stage_command(recipe_name: str, **flags: Any) -> None:
 
 
 @click.command(cls=RecipeCommand)
-@click.option(
-    "--recipe",
-    "recipe_name",
-    default="pilot",
-    show_default=True,
-    metavar="NAME|FILE",
-    help="A shipped recipe (pilot, sarvam, minicpm) or a YAML file.",
-)
+@recipe_option
 @recipe_options
 def prepare_command(recipe_name: str, **flags: Any) -> None:
     """Prepare the data of a recipe: corpora, triplets, leak guard, tokenised stores, manifest.

@@ -1,6 +1,6 @@
 """Flags that the data verbs share with the settings tree."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,3 +35,36 @@ itihasa_option = click.option(
     help="Folder of {train,dev,test}.{sn,en}, with train.chapters.tsv where known.  "
     "[default: hub, kept under CFT_HOME/sources]",
 )  # fmt: skip
+
+
+def encoder_options(backbone: str, adapter: str) -> Callable[[Any], Any]:
+    """``--backbone``, ``--adapter``, ``--device``, ``--trust-remote-code``.
+
+    Args:
+        backbone: what the verb needs the backbone for.
+        adapter: what it says of the adapter.
+    """
+    options = (
+        click.option(
+            "--backbone", "--model-name-or-path", "--model-path", "backbone", metavar="DIR",
+            type=click.Path(path_type=Path), help=backbone,
+        ),
+        click.option(
+            "--adapter", "--adapter-path", "adapter", metavar="DIR",
+            type=click.Path(path_type=Path), help=adapter,
+        ),
+        click.option(
+            "--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto",
+            show_default=True, help="Where the encoder runs.",
+        ),
+        click.option(
+            "--trust-remote-code", is_flag=True, help="Run Python files of the backbone."
+        ),
+    )  # fmt: skip
+
+    def add(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cft.cli.data.flags import encoder_options
 from cft.errors import CftError
 
 if TYPE_CHECKING:
@@ -21,21 +22,11 @@ if TYPE_CHECKING:
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
     help="Which ones.",
 )  # fmt: skip
-@click.option(
-    "--backbone", "--model-name-or-path", "--model-path", "backbone", metavar="DIR",
-    type=click.Path(path_type=Path),
-    help="Measure with this encoder how near anchors are to positives, hard negatives and random "
+@encoder_options(
+    "Measure with this encoder how near anchors are to positives, hard negatives and random "
     "texts, and count tokens.",
-)  # fmt: skip
-@click.option(
-    "--adapter", "--adapter-path", "adapter", metavar="DIR", type=click.Path(path_type=Path),
-    help="Its adapter.",
-)  # fmt: skip
-@click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto",
-    show_default=True, help="Where the encoder runs.",
-)  # fmt: skip
-@click.option("--trust-remote-code", is_flag=True, help="Run Python files of the backbone.")
+    "Its adapter.",
+)
 @click.option(
     "--similarity-rows", type=click.IntRange(2, 100_000), default=256, show_default=True,
     metavar="N", help="Rows of each stage to encode.",

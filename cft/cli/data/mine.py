@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cft.cli.data.flags import encoder_options
 from cft.cli.options import RecipeCommand, leaves, options_for
 from cft.errors import CftError
 from cft.mining.settings import MiningSettings, mining_settings
@@ -29,19 +30,10 @@ LEAVES = tuple(leaves(MiningSettings, ("mining",)))
     "--output", required=True, type=click.Path(path_type=Path), metavar="FILE",
     help="Triplets to write: .jsonl, .parquet, .csv or .tsv.",
 )  # fmt: skip
-@click.option(
-    "--backbone", "--model-name-or-path", "--model-path", "backbone", metavar="DIR",
-    type=click.Path(path_type=Path), help="Causal LM that encodes the texts.",
-)  # fmt: skip
-@click.option(
-    "--adapter", "--adapter-path", "adapter", metavar="DIR", type=click.Path(path_type=Path),
-    help="Its trained adapter: a backbone alone hardly tells texts apart.",
-)  # fmt: skip
-@click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto",
-    show_default=True, help="Where the encoder runs.",
-)  # fmt: skip
-@click.option("--trust-remote-code", is_flag=True, help="Run Python files of the backbone.")
+@encoder_options(
+    "Causal LM that encodes the texts.",
+    "Its trained adapter: a backbone alone hardly tells texts apart.",
+)
 @options_for(LEAVES)
 def command(
     given: Path, stage: str, output: Path, backbone: Path | None, adapter: Path | None,
