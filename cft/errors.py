@@ -26,3 +26,9 @@ def problems_of(error: "ValidationError") -> str:
         shown.append(f"{place}: {one['msg']}" + (f" (got {value})" if len(value) <= 80 else ""))
     more = f"; and {len(shown) - 5} more" if len(shown) > 5 else ""
     return "; ".join(shown[:5]) + more
+
+
+def one_line(error: BaseException, limit: int = 200) -> str:
+    """The first line of an error's message, for logs."""
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:limit]

@@ -4,12 +4,16 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
+
+logger = logging.getLogger("cft.files")
 
 PARTIAL = ".partial"
 
@@ -118,6 +122,30 @@ def _locked(path: Path) -> Iterator[None]:
         os.close(handle)
 
 
+@contextlib.contextmanager
+def locked_within(path: Path, seconds: float) -> Iterator[None]:
+    """Hold the lock of a file, made when it is missing; the lock of a process that died is free.
+
+    Raises:
+        TimeoutError: another process holds it for longer than ``seconds``.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    deadline = time.monotonic() + seconds
+    try:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"{path}: held by another process") from None
+                time.sleep(0.05)
+        yield
+    finally:
+        os.close(handle)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as indented JSON, atomically; Devanagari stays readable."""
     write_atomic(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
@@ -150,6 +178,58 @@ def whole_folder(target: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise
+
+
+def append_line(path: Path, value: Any, durable: bool = False) -> None:
+    """Append ``value`` as one line of JSON in one write.
+
+    Args:
+        path: made with its folders when it is missing.
+        value: JSON without NaN and infinity.
+        durable: whether the line has reached the disk when this returns.
+    """
+    line = json.dumps(value, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        size = os.fstat(handle).st_size
+        # A writer that died in mid-line must not swallow the first line of its successor.
+        if size and os.pread(handle, 1, size - 1) != b"\n":
+            line = b"\n" + line
+        os.write(handle, line)
+        if durable:
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+    if durable and not size:
+        fsync_folder(path.parent)
+
+
+def read_lines(path: Path, offset: int = 0) -> tuple[list[tuple[Any, int]], int]:
+    """Values of the whole lines from byte ``offset`` on, each with the offset after its line.
+
+    A last line without its newline is left for the next call, and a missing file has no lines. A
+    torn line in the middle (its writer was killed) is skipped with a warning.
+
+    Returns:
+        The values, and the offset after the last whole line.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            data = file.read()
+    except FileNotFoundError:
+        return [], offset
+    values = []
+    for line in data[: data.rfind(b"\n") + 1].splitlines(keepends=True):
+        offset += len(line)
+        if not line.strip():
+            continue
+        try:
+            values.append((json.loads(line), offset))
+        except ValueError:
+            logger.warning("%s: a torn line was skipped", path)
+    return values, offset
 
 
 def digest_json(value: Any) -> str:

@@ -50,9 +50,19 @@ class Home:
         return self.path / "evaluations"
 
     @property
+    def embeddings(self) -> Path:
+        """Cached vectors of texts that evaluations encoded."""
+        return self.path / "embeddings"
+
+    @property
     def runs(self) -> Path:
         """Run directories, one per flow run or training."""
         return self.path / "runs"
+
+    @property
+    def slots(self) -> Path:
+        """Files whose locks say which job has a device of this host."""
+        return self.path / "slots"
 
     @property
     def prefect(self) -> Path:

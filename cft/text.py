@@ -12,6 +12,7 @@ from collections.abc import Iterable
 import numpy as np
 
 _DOUBLE_DANDA = re.compile("। ?।")
+_DEVANAGARI = re.compile("[\u0900-\u097f]")
 
 
 def normalise(text: str) -> str:
@@ -24,6 +25,11 @@ def normalise(text: str) -> str:
         text = _DOUBLE_DANDA.sub("॥", text.replace("|", "।"))
         text = text.replace(" ।", "।").replace(" ॥", "॥")
     return text
+
+
+def has_devanagari(text: str) -> bool:
+    """Whether any letter is Devanagari: what tells a verse from its English."""
+    return _DEVANAGARI.search(text) is not None
 
 
 def text_id(text: str) -> int:

@@ -13,6 +13,7 @@ import click
 
 from cft import __version__
 from cft.cli.data import data_group
+from cft.cli.eval import eval_group
 from cft.cli.model import model_group
 from cft.cli.recipes import recipe_command
 from cft.cli.train import train_command
@@ -66,6 +67,7 @@ app.add_command(recipe_command, "recipe")
 app.add_command(model_group, "model")
 app.add_command(train_command, "train")
 app.add_command(data_group, "data")
+app.add_command(eval_group, "eval")
 
 
 def main() -> None:

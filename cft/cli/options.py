@@ -15,6 +15,7 @@ import click
 from pydantic.fields import FieldInfo
 
 from cft.recipe import FlagPrefix, Recipe, Settings, validated
+from cft.recipe.tree import Tree
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def leaves(
         if isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
             marks = [mark.text for mark in field.metadata if isinstance(mark, FlagPrefix)]
             yield from leaves(field.annotation, here, marks[0] if marks else prefix)
-        else:
+        elif not _is_list_of_trees(field.annotation):  # such a list is for files and forms
             yield Leaf(here, f"--{prefix}{name}".replace("_", "-"), field)
 
 
@@ -58,6 +59,11 @@ def _without_none(annotation: Any) -> Any:
 
 def _is_list(annotation: Any) -> bool:
     return get_origin(_without_none(annotation)) is list
+
+
+def _is_list_of_trees(annotation: Any) -> bool:
+    items = get_args(annotation) if get_origin(annotation) is list else ()
+    return any(isinstance(one, type) and issubclass(one, Settings) for one in items)
 
 
 class ListOption(click.Option):
@@ -140,13 +146,11 @@ def options_for(
 recipe_options = options_for(tuple(leaves()))
 
 
-def apply_flags(
-    base: Recipe, flags: Mapping[str, Any], chosen: Sequence[Leaf] | None = None
-) -> Recipe:
-    """The recipe with the flags that were given put in place of its values.
+def apply_flags(base: Tree, flags: Mapping[str, Any], chosen: Sequence[Leaf] | None = None) -> Tree:
+    """The settings with the flags that were given put in place of their values.
 
     Args:
-        base: the recipe to change.
+        base: the recipe, or another tree of settings, to change.
         flags: values by :attr:`Leaf.parameter`; None where a flag was not given.
         chosen: the settings that were offered. Empty: all.
 
@@ -154,7 +158,7 @@ def apply_flags(
         CftError: a value does not fit its field; the message names the field.
     """
     values = base.model_dump()
-    for leaf in chosen if chosen is not None else leaves():
+    for leaf in chosen if chosen is not None else leaves(type(base)):
         given = flags.get(leaf.parameter)
         if given is None:
             continue
@@ -164,4 +168,4 @@ def apply_flags(
         if _is_list(leaf.field.annotation):
             given = [part for part in given.replace(",", " ").split() if part]
         node[leaf.path[-1]] = given
-    return validated(values, "command line")
+    return validated(values, "command line", type(base))

@@ -9,6 +9,7 @@ import numpy as np
 
 from cft.errors import CftError
 from cft.evaluation.metrics import row_cosines, unit_rows
+from cft.model.vectors import require_vectors, shown
 from cft.text import text_ids
 
 log = logging.getLogger(__name__)
@@ -29,9 +30,11 @@ class SupportsEncode(Protocol):
 
 
 def prompts_of(encoder: SupportsEncode) -> tuple[str | None, str | None]:
-    """Query and document prompt of the encoder's text contract; None where it has no contract."""
+    """Query and document prompt of an encoder, or of its text contract; None where it has none."""
+    names = ("query_prompt", "document_prompt")
     contract = getattr(encoder, "contract", None)
-    return getattr(contract, "query_prompt", None), getattr(contract, "document_prompt", None)
+    query, document = (getattr(encoder, name, getattr(contract, name, None)) for name in names)
+    return query, document
 
 
 class EncodedTexts:
@@ -85,7 +88,7 @@ def encode_distinct(
     for row, cosine in zip(probe, row_cosines(vector_ND[probe], again_ND), strict=True):
         if cosine < SAME:
             raise CftError(
-                f"{model}: text {row} ({_shown(distinct[row])}) encoded twice gives two vectors "
+                f"{model}: text {row} ({shown(distinct[row])}) encoded twice gives two vectors "
                 f"(cosine {cosine:.3f}); the encoder must keep the order of texts and have "
                 "dropout off"
             )
@@ -103,26 +106,5 @@ def _checked(
     vector_ND = np.asarray(
         encoder.encode(texts, prompt=prompt, batch_tokens=batch_tokens, progress=progress)
     )
-    if vector_ND.ndim != 2 or len(vector_ND) != len(texts) or vector_ND.shape[1] == 0:
-        raise CftError(
-            f"{model}: {len(texts)} texts gave an array of shape {vector_ND.shape}; "
-            "an encoder returns one row of D numbers for each text"
-        )
-    if vector_ND.dtype.kind != "f":
-        raise CftError(
-            f"{model}: vectors of type {vector_ND.dtype}; an encoder returns floating-point numbers"
-        )
-    finite_N = np.isfinite(vector_ND).all(axis=1)
-    zero_N = finite_N & ~vector_ND.any(axis=1)
-    for bad_N, what in ((~finite_N, "NaN or infinite"), (zero_N, "all zero")):
-        if bad_N.any():
-            row = int(bad_N.argmax())
-            raise CftError(
-                f"{model}: {int(bad_N.sum())} of {len(texts)} vectors are {what}, first text {row} "
-                f"({_shown(texts[row])}); check the checkpoint and its number format"
-            )
+    require_vectors(vector_ND, texts, model)
     return unit_rows(vector_ND)
-
-
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= 40 else f"{text[:39]}…")

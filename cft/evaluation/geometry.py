@@ -11,7 +11,10 @@ import numpy as np
 
 from cft.evaluation.metrics import row_chunks
 
-GEOMETRY = ("anisotropy/mean", "anisotropy/std", "anisotropy/min", "anisotropy/max", "uniformity")
+GEOMETRY = (
+    *(f"anisotropy/{moment}" for moment in ("mean", "std", "min", "max", "range")),
+    "uniformity",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +28,11 @@ class Anisotropy:
     std: float
     min: float
     max: float
+
+    @property
+    def range(self) -> float:
+        """Maximum minus minimum."""
+        return self.max - self.min
 
 
 def mean_cosine(vector_ND: np.ndarray) -> float:
@@ -86,7 +94,7 @@ def alignment(cosine_P: np.ndarray) -> np.ndarray:
 
 
 class GeometryStatistic:
-    """The five :data:`GEOMETRY` figures of resampled texts, as a bootstrap statistic.
+    """The six :data:`GEOMETRY` figures of resampled texts, as a bootstrap statistic.
 
     Cosines of pairs that share a text are not independent, so texts are resampled and not pairs.
     A pair of copies of one text is left out (its cosine of 1 says nothing about the encoder);
@@ -101,7 +109,7 @@ class GeometryStatistic:
         self.highest = extreme_pairs(-vector_ND, kept, other_ND=vector_ND)
 
     def __call__(self, item_SN: np.ndarray) -> np.ndarray:
-        """``int [S, N]`` rows of resampled texts -> ``float64 [S, 5]``; NaN without any pair."""
+        """``int [S, N]`` rows of resampled texts -> ``float64 [S, 6]``; NaN without any pair."""
         samples, rows = len(item_SN), len(self.vector_ND)
         flat = item_SN + rows * np.arange(samples)[:, None]
         weight_SN = np.bincount(flat.ravel(), minlength=samples * rows).reshape(samples, rows)
@@ -121,12 +129,15 @@ class GeometryStatistic:
                 sums_S3[:, column] += product_Sc.sum(axis=1, dtype=np.float64)
         shift_S, square_S, potential_S = (sums_S3 / pairs_S[:, None]).T
         present_SN = weight_SN > 0
+        low_S = self._first_present(present_SN, *self.lowest, sign=1.0)
+        high_S = self._first_present(present_SN, *self.highest, sign=-1.0)
         return np.stack(
             [
                 self.mean + shift_S,
                 np.sqrt(np.maximum(square_S - shift_S**2, 0.0)),
-                self._first_present(present_SN, *self.lowest, sign=1.0),
-                self._first_present(present_SN, *self.highest, sign=-1.0),
+                low_S,
+                high_S,
+                high_S - low_S,
                 np.log(potential_S),
             ],
             axis=1,

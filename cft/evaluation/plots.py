@@ -124,8 +124,20 @@ def loss_curve(stages: Mapping[str, Sequence[tuple[int, float]]], path: Path) ->
         return save_figure(figure, path)
 
 
-def similarity_histograms(models: Mapping[str, Similarities], path: Path) -> Path:
+def similarity_histograms(
+    models: Mapping[str, Similarities],
+    path: Path,
+    *,
+    labels: tuple[str, str] = ("own translation", "other verses' translations"),
+    title: str = "How alike a Sanskrit verse and an English text are (lines: means)",
+) -> Path:
     """Cosines of right and wrong Sanskrit-English pairs, one panel a model, shared axes.
+
+    Args:
+        models: cosines by title of the panel.
+        path: PNG file to write, atomically.
+        labels: what the positives and the negatives are, for pairs of another kind.
+        title: over all panels.
 
     Raises:
         CftError: no model is given, or one has no pairs.
@@ -134,12 +146,14 @@ def similarity_histograms(models: Mapping[str, Similarities], path: Path) -> Pat
     lowest = min(float(min(one.positives.min(), _least(one.negatives))) for one in models.values())
     bins = np.linspace(np.floor(lowest * 10) / 10, 1.0, 61)
     with styled():
-        figure = Figure(figsize=(4.1 * len(models) + 0.4, 4.4), dpi=150, layout="constrained")
+        figure = Figure(
+            figsize=(max(6.6, 4.1 * len(models) + 0.4), 4.4), dpi=150, layout="constrained"
+        )
         panels = figure.subplots(1, len(models), sharex=True, sharey=True, squeeze=False)[0]
-        for axes, (title, one) in zip(panels, models.items(), strict=True):
+        for axes, (name, one) in zip(panels, models.items(), strict=True):
             for cosines, colour, label, line in (
-                (one.negatives, VERMILION, "other verses' translations", "--"),
-                (one.positives, BLUE, "own translation", "-"),
+                (one.negatives, VERMILION, labels[1], "--"),
+                (one.positives, BLUE, labels[0], "-"),
             ):
                 if not len(cosines):
                     continue
@@ -154,18 +168,12 @@ def similarity_histograms(models: Mapping[str, Similarities], path: Path) -> Pat
             gap = float(
                 one.positives.mean() - (np.mean(one.negatives) if len(one.negatives) else 0.0)
             )
-            axes.set_title(f"{title}\nmean gap {gap:+z.3f}", loc="left")
+            axes.set_title(f"{name}\nmean gap {gap:+z.3f}", loc="left")
             axes.set_xlabel("cosine similarity")
             axes.grid(axis="y")
         panels[0].set_ylabel("share of pairs (%)")
-        figure.suptitle(
-            "How alike a Sanskrit verse and an English text are (vertical lines: means)",
-            x=0.01,
-            ha="left",
-            fontsize=13,
-        )
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=2)
+        figure.suptitle(title, x=0.01, ha="left", fontsize=13)
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
         return save_figure(figure, path)
 
 
@@ -180,9 +188,12 @@ def similarity_heatmap(models: Mapping[str, Similarities], path: Path) -> Path:
     """
     _require_pairs(models, path)
     matrices = [one.matrix for one in models.values()]
-    low = min(0.0, *(float(matrix.min()) for matrix in matrices))
+    # From the least of all: on a scale from zero a narrow cone is one colour, hubs and all.
+    low = float(np.floor(min(float(matrix.min()) for matrix in matrices) * 10) / 10)
     with styled({"axes.spines.top": True, "axes.spines.right": True}):
-        figure = Figure(figsize=(3.9 * len(models) + 1.4, 5.0), dpi=150, layout="constrained")
+        figure = Figure(
+            figsize=(max(6.0, 3.9 * len(models) + 1.4), 5.0), dpi=150, layout="constrained"
+        )
         # Square panels leave slack that only the compressed layout gives back to the titles.
         figure.set_layout_engine("compressed")
         panels = figure.subplots(1, len(models), sharey=True, squeeze=False)[0]

@@ -22,12 +22,32 @@ from cft.model.packing import Buckets, Packed
 NAME = "cft_packed"
 
 
+# Kernels work in blocks of so many rows: rounding the longest text up to it costs nothing, and
+# leaves compiled layers few values to be compiled for.
+_BLOCK = 128
+
+
 @dataclass(frozen=True)
 class AttentionPlan:
-    """Where the borders are and which way a token looks."""
+    """Where the borders are and which way a token looks.
+
+    Plain fields, made outside of the layers: what a compiled layer reads must not be computed on
+    first use.
+    """
 
     packed: Packed
     causal: bool
+    borders: torch.Tensor  # int32 [U + 1], as in the pack
+    longest: int  # at least the length of the longest text
+    read_U: torch.Tensor | None  # int64: positions whose last states will be read; None: all
+
+    @classmethod
+    def of(
+        cls, packed: Packed, causal: bool, read_U: torch.Tensor | None = None
+    ) -> "AttentionPlan":
+        """The plan of a pack."""
+        longest = -(-packed.longest // _BLOCK) * _BLOCK
+        return cls(packed, causal, packed.borders, longest, read_U)
 
 
 class _Pad(torch.autograd.Function):
@@ -148,8 +168,9 @@ def _variable_length(
             options["enable_gqa"] = True
         else:
             k_TGD, v_TGD = (part.repeat_interleave(groups, dim=1) for part in (k_TGD, v_TGD))
-    borders, longest = plan.packed.borders, plan.packed.longest
-    mixed_THD = varlen_attn(q_THD, k_TGD, v_TGD, borders, borders, longest, longest, **options)
+    mixed_THD = varlen_attn(
+        q_THD, k_TGD, v_TGD, plan.borders, plan.borders, plan.longest, plan.longest, **options
+    )
     assert isinstance(mixed_THD, torch.Tensor)  # a pair only where auxiliary results are asked for
     return mixed_THD
 

@@ -14,10 +14,9 @@ from cft.model import attention
 from cft.model.attention import AttentionPlan
 from cft.model.native import native_config
 from cft.model.packing import pack
+from cft.model.source import SOURCE_FILE
 
 logger = logging.getLogger("cft.model")
-
-SOURCE_FILE = "source.json"  # where a fetched backbone came from, and when
 
 _SAMPLE = 1 << 20  # bytes of a large weight file that enter its digest, at each end
 _IDENTITY = ("*.json", "*.model", "*.txt", "*.safetensors", "*.bin", "*.py")
@@ -216,7 +215,7 @@ def _require_separation(model: PreTrainedModel, folder: Path) -> None:
             input_ids=packed.ids_T[None],
             position_ids=packed.positions_T[None],
             use_cache=False,
-            attention_plan=AttentionPlan(packed, causal=True),
+            attention_plan=AttentionPlan.of(packed, causal=True),
         ).last_hidden_state[0]
 
     try:

@@ -2,34 +2,66 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
 from cft.errors import CftError
+from cft.files import digest_json
 from cft.model.backbone import backbone_digest, load_backbone, load_tokenizer
+from cft.model.compiled import compile_layers
 from cft.model.embedder import Embedder
+from cft.model.fetched import Fetched
+from cft.model.identity import weights_digest
 from cft.model.lora import load_adapter
+from cft.model.mteb_calls import MtebCalls, prompt_of_side, texts_of
 from cft.model.packing import pack
 from cft.model.text_contract import TextContract
+from cft.model.vectors import require_texts, require_vectors
 from cft.recipe import ModelRecipe
 
 logger = logging.getLogger("cft.model")
 
-_TOKENIZE_AT_ONCE = 8192  # texts, so that the progress bar moves while millions are tokenised
+# Texts that are tokenised and sorted by length together: few at first, so that a GPU soon has work.
+_AT_FIRST, _AT_ONCE = 512, 8192
+# Forwards that a GPU may have before it: it works on them while the host tokenises and packs.
+_AHEAD = 4
 
 
-class Encoder:
-    """Encodes texts with a backbone and perhaps an adapter, in eval mode, without gradients."""
+class Encoder(MtebCalls):
+    """Encodes texts with a backbone and perhaps an adapter, in eval mode, without gradients.
 
-    def __init__(self, embedder: Embedder, tokenizer: Any) -> None:
+    It is an encoder of mteb as it is: ``mteb.evaluate(encoder, tasks)``.
+
+    Attributes:
+        name: what messages and results call it; free to set.
+        contract: how a text becomes ids, and which states become its vector.
+        backbone: folder that it was loaded from.
+        adapter: folder of the adapter, if it has one.
+    """
+
+    # Texts that are equal in their normal form have one vector, so a cache may share it.
+    normalises = True
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        tokenizer: Any,
+        backbone: Path | str,
+        adapter: Path | str | None = None,
+    ) -> None:
         self.embedder = embedder.eval()
         self.tokenizer = tokenizer
         self.contract = embedder.contract
+        self.backbone = Path(backbone)
+        self.adapter = None if adapter is None else Path(adapter)
+        self.name = _name(self.backbone, self.adapter)
 
     @classmethod
     def load(
@@ -71,7 +103,16 @@ class Encoder:
         )
         if adapter is not None:
             model = load_adapter(model, Path(adapter))
-        return cls(Embedder(model, contract).to(where), tokenizer)
+        return cls(Embedder(model, contract).to(where), tokenizer, backbone, adapter)
+
+    def compile(self, **options: Any) -> "Encoder":
+        """Run the layers compiled from now on; returns the encoder itself.
+
+        The first forward then takes a minute or so, which pays on CUDA from some ten million
+        tokens on. Vectors change by rounding alone.
+        """
+        compile_layers(self.embedder.backbone, **options)
+        return self
 
     @property
     def device(self) -> torch.device:
@@ -83,13 +124,38 @@ class Encoder:
         """D, the length of an embedding."""
         return int(self.embedder.backbone.config.hidden_size)
 
+    @cached_property
+    def revision(self) -> str:
+        """Identity of weights and text contract: with another one, vectors are others."""
+        return digest_json(
+            [weights_digest(self.backbone, self.adapter), self.contract.model_dump()]
+        )
+
+    @property
+    def precision(self) -> str:
+        """Number format of the weights; vectors are float32 all the same."""
+        return str(next(self.embedder.parameters()).dtype).removeprefix("torch.")
+
+    @property
+    def query_prompt(self) -> str:
+        """Put before every query."""
+        return self.contract.query_prompt
+
+    @property
+    def document_prompt(self) -> str:
+        """Put before every document, and where no prompt is given."""
+        return self.contract.document_prompt
+
     def encode(
         self,
-        texts: Sequence[str],
+        texts: Sequence[str] | Iterable[Mapping[str, Any]],
         *,
         prompt: str | None = None,
         batch_tokens: int = 8192,
         progress: bool = True,
+        task_metadata: Any = None,
+        prompt_type: Any = None,
+        **of_mteb: Any,
     ) -> np.ndarray:
         """Embeddings of ``texts`` in their order, ``float32 [N, D]``, unit norm.
 
@@ -101,33 +167,68 @@ class Encoder:
             prompt: put before every text. Empty: the contract's document prompt.
             batch_tokens: tokens of one forward.
             progress: whether to show a bar and a summary line.
+            task_metadata: given by mteb alone, whose ``texts`` are batches of them.
+            prompt_type: of mteb: whether they are queries or documents.
+            of_mteb: what else it tells (split, subset, a batch size in texts); not used.
+
+        Raises:
+            CftError: a text is no string, or the model gives it no finite, non-zero vector.
         """
+        if task_metadata is not None:
+            texts = texts_of(cast(Iterable[Mapping[str, Any]], texts), task_metadata)
+            prompt = prompt_of_side(self, prompt_type) if prompt is None else prompt
+            progress = progress and of_mteb.get("show_progress_bar", True)
+        elif of_mteb:
+            raise TypeError(f"encode() has no argument {', '.join(sorted(of_mteb))}")
+        texts = cast(Sequence[str], texts)
+        require_texts(texts, self.name)
+        if batch_tokens < 1:
+            raise CftError(f"batch_tokens: {batch_tokens} is no budget; give 1 or more")
         started = time.perf_counter()
         prompt = self.contract.document_prompt if prompt is None else prompt
         distinct = list(dict.fromkeys(texts))
         row_of = {text: row for row, text in enumerate(distinct)}
-        sequences: list[np.ndarray] = []
-        for first in range(0, len(distinct), _TOKENIZE_AT_ONCE):
-            chunk = distinct[first : first + _TOKENIZE_AT_ONCE]
-            sequences += self.contract.tokenize(self.tokenizer, chunk, prompt)
         vectors_ND = np.empty((len(distinct), self.dimension), dtype=np.float32)
+        tokens = 0
+        waiting: deque[tuple[np.ndarray, Fetched]] = deque()
         self.embedder.eval()
         with (
             torch.inference_mode(),
             tqdm(total=len(distinct), desc="encoding", unit="text", disable=not progress) as bar,
         ):
-            for rows in _batches([len(one) for one in sequences], batch_tokens):
-                packed = pack([sequences[row] for row in rows], self.device)
-                vectors_ND[rows] = self.embedder(packed).cpu().numpy()
-                bar.update(len(rows))
+
+            def settle(most: int) -> None:
+                while len(waiting) > most:
+                    rows, fetched = waiting.popleft()
+                    vectors_ND[rows] = fetched.array()
+                    bar.update(len(rows))
+
+            for first, end in _chunks(len(distinct)):
+                chunk = distinct[first:end]
+                sequences = self.contract.tokenize(self.tokenizer, chunk, prompt)
+                tokens += sum(len(one) for one in sequences)
+                for rows in _batches([len(one) for one in sequences], batch_tokens):
+                    packed = pack([sequences[row] for row in rows], self.device)
+                    waiting.append((first + rows, Fetched(self.embedder(packed))))
+                    settle(_AHEAD)
+            settle(0)
         seconds = time.perf_counter() - started
-        tokens = sum(len(one) for one in sequences)
         if progress:
             logger.info(
                 "encoded %d texts (%d distinct, %d tokens) in %.1f s, %.0f texts/s",
                 len(texts), len(distinct), tokens, seconds, len(texts) / max(seconds, 1e-9),
             )  # fmt: skip
+        if distinct:
+            require_vectors(vectors_ND, distinct, self.name)
         return vectors_ND[[row_of[text] for text in texts]]
+
+
+def _chunks(count: int) -> Iterator[tuple[int, int]]:
+    """Borders of chunks that double in size up to the largest."""
+    first, size = 0, _AT_FIRST
+    while first < count:
+        yield first, min(first + size, count)
+        first, size = first + size, min(2 * size, _AT_ONCE)
 
 
 def _batches(lengths: list[int], batch_tokens: int) -> list[np.ndarray]:
@@ -147,6 +248,12 @@ def _batches(lengths: list[int], batch_tokens: int) -> list[np.ndarray]:
     if current:
         batches.append(np.array(current))
     return batches
+
+
+def _name(backbone: Path, adapter: Path | None) -> str:
+    """The folder's name; of an adapter, whose folder is always called so, its run's as well."""
+    folder = (backbone if adapter is None else adapter).resolve()
+    return f"{folder.parent.name}/{folder.name}" if folder.name == "adapter" else folder.name
 
 
 def _device(name: str) -> torch.device:

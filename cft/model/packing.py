@@ -77,10 +77,11 @@ class Packed:
         """The same pack on another device."""
         if torch.device(device) == self.ids_T.device:
             return self
-        ids_T, positions_T, borders, last_U = (
-            part.to(device, non_blocking=True)
-            for part in (self.ids_T, self.positions_T, self.borders, self.last_U)
-        )
+        parts = [self.ids_T, self.positions_T, self.borders, self.last_U]
+        if torch.device(device).type == "cuda":
+            # From pageable memory the copy would wait for the work that is queued before it.
+            parts = [part.pin_memory() for part in parts]
+        ids_T, positions_T, borders, last_U = (part.to(device, non_blocking=True) for part in parts)
         return Packed(ids_T, positions_T, borders, last_U, self.lengths)
 
 

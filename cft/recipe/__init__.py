@@ -7,6 +7,7 @@ are errors that name the field. Defaults are those of the original two-stage Sar
 
 from cft.recipe.base import FlagPrefix, Settings
 from cft.recipe.data import HUB, DataRecipe
+from cft.recipe.gate import Floor, GateRecipe, SliceRule
 from cft.recipe.model import LoraRecipe, ModelRecipe, NanoRecipe
 from cft.recipe.training import LaunchRecipe, TrainRecipe
 from cft.recipe.tree import (
@@ -15,6 +16,7 @@ from cft.recipe.tree import (
     TrackingRecipe,
     flattened,
     load_recipe,
+    training_digest,
     validated,
 )
 
@@ -23,15 +25,19 @@ __all__ = [
     "DataRecipe",
     "EvalRecipe",
     "FlagPrefix",
+    "Floor",
+    "GateRecipe",
     "LaunchRecipe",
     "LoraRecipe",
     "ModelRecipe",
     "NanoRecipe",
     "Recipe",
     "Settings",
+    "SliceRule",
     "TrackingRecipe",
     "TrainRecipe",
     "flattened",
     "load_recipe",
+    "training_digest",
     "validated",
 ]

@@ -1,16 +1,19 @@
 """The whole tree, from and to YAML and plain dictionaries."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeVar, overload
 
 import yaml
 from pydantic import Field, ValidationError
 
 from cft.errors import CftError, problems_of
+from cft.files import digest_json
 from cft.recipe.base import FlagPrefix, Settings
 from cft.recipe.data import DataRecipe
 from cft.recipe.model import ModelRecipe
 from cft.recipe.training import LaunchRecipe, TrainRecipe
+
+Tree = TypeVar("Tree", bound=Settings)
 
 
 class EvalRecipe(Settings):
@@ -18,14 +21,23 @@ class EvalRecipe(Settings):
 
     bootstrap_samples: int = Field(1000, ge=100, description="Resamples behind every 95% interval.")
     batch_tokens: int = Field(8192, ge=64, description="Tokens encoded at once.")
+    intervals: Literal["percentile", "bca"] = Field(
+        "percentile", description="How 95% intervals are read; bca corrects for bias and skew."
+    )
     seed: int = Field(0, ge=0, description="Seed of the resampling.")
 
 
 class TrackingRecipe(Settings):
-    """Names in MLflow."""
+    """Names in MLflow, and how long a run waits for it."""
 
     experiment: str = Field("cft", min_length=1, description="MLflow experiment.")
     model_name: str = Field("cft-embedder", min_length=1, description="Registered model.")
+    wait_seconds: int = Field(
+        30,
+        ge=0,
+        le=3600,
+        description="Seconds a run waits for MLflow at most; what it has not taken comes later.",
+    )
 
 
 class Recipe(Settings):
@@ -48,14 +60,38 @@ class Recipe(Settings):
     tracking: TrackingRecipe = Field(TrackingRecipe(), description="Names in MLflow.")
 
 
-def validated(values: dict[str, Any], source: str) -> Recipe:
-    """Build a :class:`Recipe` from a plain dictionary.
+# Digests of their own answer for the texts, the triplets and the backbone, wherever they lie; how
+# a model is named, evaluated and tracked, and on which device it trains, makes it no other model.
+_TRAINS: dict[str, Any] = {
+    "model": True,
+    "stage1": True,
+    "stage2": True,
+    "launch": {"num_processes"},
+}
+_ANSWERED_FOR: dict[str, Any] = {"model": {"backbone", "nano"}}
+
+
+def training_digest(recipe: Recipe) -> str:
+    """Digest of the settings that make another adapter from the same triplets and backbone."""
+    return digest_json(recipe.model_dump(include=_TRAINS, exclude=_ANSWERED_FOR))
+
+
+@overload
+def validated(values: dict[str, Any], source: str) -> Recipe: ...
+
+
+@overload
+def validated(values: dict[str, Any], source: str, kind: type[Tree]) -> Tree: ...
+
+
+def validated(values: dict[str, Any], source: str, kind: type[Settings] = Recipe) -> Settings:
+    """Build a :class:`Recipe`, or another tree of settings, from a plain dictionary.
 
     Raises:
         CftError: naming ``source``, the field, what is wrong and the value that was given.
     """
     try:
-        return Recipe.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
         raise CftError(f"{source}: {problems_of(error)}") from None
 

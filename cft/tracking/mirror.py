@@ -8,8 +8,6 @@ carries the time of its event, and MLflow keeps one of several equal points.
 import json
 import logging
 import re
-import threading
-import time
 from typing import Any
 
 from mlflow import MlflowClient
@@ -34,10 +32,6 @@ class EventMirror:
     def __init__(self, client: MlflowClient, run_id: str, run: RunDirectory) -> None:
         self.client, self.run_id, self.run = client, run_id, run
         self._state = run.path / "mirror.json"
-        self._lock = threading.Lock()  # one sync at a time
-        self._done = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._complained = False
 
     @property
     def offset(self) -> int:
@@ -54,16 +48,15 @@ class EventMirror:
         Raises:
             Exception: whatever the client raised; the offset has not moved, call again later.
         """
-        with self._lock:
-            events, offset = self.run.read_events(self.offset)
-            metrics = [metric for event in events for metric in metrics_of(event)]
-            for start in range(0, len(metrics), BATCH):
-                self.client.log_batch(self.run_id, metrics=metrics[start : start + BATCH])
-            if params := {key: value for event in events for key, value in params_of(event)}:
-                self._log_params(params)
-            if offset != self.offset:
-                write_json(self._state, {"run_id": self.run_id, "offset": offset})
-            return len(events)
+        events, offset = self.run.read_events(self.offset)
+        metrics = [metric for event in events for metric in metrics_of(event)]
+        for start in range(0, len(metrics), BATCH):
+            self.client.log_batch(self.run_id, metrics=metrics[start : start + BATCH])
+        if params := {key: value for event in events for key, value in params_of(event)}:
+            self._log_params(params)
+        if offset != self.offset:
+            write_json(self._state, {"run_id": self.run_id, "offset": offset})
+        return len(events)
 
     def _log_params(self, params: dict[str, str]) -> None:
         """Params are written once: a resumed job that says something else is noted, not lost."""
@@ -74,58 +67,6 @@ class EventMirror:
         fresh = [Param(key, value) for key, value in params.items() if key not in present]
         for start in range(0, len(fresh), 100):
             self.client.log_batch(self.run_id, params=fresh[start : start + 100])
-
-    def start(self, interval: float = 2.0, slowest: float = 60.0) -> None:
-        """Mirror in the background every ``interval`` seconds; failures back off and are quiet."""
-        self._thread = threading.Thread(
-            target=self._follow, args=(interval, slowest), name="event-mirror", daemon=True
-        )
-        self._thread.start()
-
-    def finish(self, timeout: float = 30.0) -> bool:
-        """Send the rest, for at most ``timeout`` seconds, and say whether all has arrived.
-
-        What has not is still in the run directory: :meth:`sync` sends it at any later time.
-        """
-        self._done.set()
-        deadline = time.monotonic() + timeout
-        if self._thread is not None:
-            self._thread.join(timeout)
-        # A thread of its own again: the server may take longer than we are willing to wait.
-        last = threading.Thread(target=self._catch_up, args=(deadline,), daemon=True)
-        last.start()
-        last.join(max(0.0, deadline - time.monotonic()))
-        events, _ = self.run.read_events(self.offset)
-        if events:
-            logger.warning(
-                "%s: MLflow has not taken %d events; they stay in %s",
-                self.run.path,
-                len(events),
-                self.run.events.name,
-            )
-        return not events
-
-    def _follow(self, interval: float, slowest: float) -> None:
-        pause = interval
-        while not self._done.wait(pause):
-            pause = interval if self._try() else min(pause * 2, slowest)
-
-    def _catch_up(self, deadline: float) -> None:
-        pause = 0.5
-        while not self._try() and time.monotonic() + pause < deadline:
-            time.sleep(pause)
-            pause = min(pause * 2, 10.0)
-
-    def _try(self) -> bool:
-        try:
-            self.sync()
-        except Exception as error:  # a tracking server may fail in any way; the job goes on
-            if not self._complained:
-                logger.warning("MLflow cannot be reached (%s); events are kept", one_line(error))
-            self._complained = True
-            return False
-        self._complained = False
-        return True
 
 
 def metrics_of(event: dict[str, Any]) -> list[Metric]:
@@ -157,9 +98,3 @@ def params_of(event: dict[str, Any]) -> list[tuple[str, str]]:
 def legal(name: str) -> str:
     """A name that MLflow takes: its alphabet (no ``@``), at most 250 characters."""
     return _ILLEGAL.sub("_", name)[:250]
-
-
-def one_line(error: BaseException, limit: int = 200) -> str:
-    """The first line of an error's message, for logs."""
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:limit]

@@ -34,8 +34,8 @@ class Embedding:
         backbone = Path(config["backbone"])
         if not backbone.is_dir():
             raise CftError(
-                f"{backbone}: the backbone of this model is gone; put it back, or load with "
-                'model_config={"backbone": FOLDER}'
+                f"{backbone}: the backbone of this model is gone; put it back{_again(config)}, or "
+                'load with model_config={"backbone": FOLDER}'
             )
         if (found := backbone_digest(backbone)) != config["backbone_digest"]:
             raise CftError(
@@ -64,6 +64,13 @@ class Embedding:
         texts = model_input.iloc[:, 0] if hasattr(model_input, "iloc") else model_input
         prompt = (params or {}).get("prompt") or None
         return self.encoder.encode(list(texts), prompt=prompt, progress=False)
+
+
+def _again(config: Any) -> str:
+    """How to fetch the backbone, where it was fetched."""
+    if not config.get("backbone_revision"):
+        return ""
+    return f" (cft model fetch {config['backbone_repo']} --revision {config['backbone_revision']})"
 
 
 class EmbedderModel(Embedding, PythonModel):

@@ -7,7 +7,6 @@ trainer, the flows and a supervisor on a bare machine share this module.
 """
 
 import json
-import logging
 import math
 import os
 import time
@@ -16,9 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cft.errors import CftError
-from cft.files import write_json
-
-logger = logging.getLogger("cft.tracking")
+from cft.files import append_line, read_lines, write_json
 
 EventKind = Literal["metric", "param", "note"]
 State = Literal["running", "finished", "failed", "killed"]
@@ -79,20 +76,10 @@ class RunDirectory:
         """
         event: dict[str, Any] = {"t": time.time(), "step": step, "kind": kind}
         if kind == "note":
-            event |= _finite(values)
+            event |= finite(values)
         else:
-            event["values"] = _finite(values)
-        line = json.dumps(event, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-        self.path.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self.events, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            size = os.fstat(handle).st_size
-            # A job that died in mid-line must not swallow the first line of its successor.
-            if size and os.pread(handle, 1, size - 1) != b"\n":
-                line = b"\n" + line
-            os.write(handle, line)
-        finally:
-            os.close(handle)
+            event["values"] = finite(values)
+        append_line(self.events, event)
 
     def read_events(self, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
         """Events from byte ``offset`` on, and the offset after the last whole line.
@@ -100,22 +87,8 @@ class RunDirectory:
         A last line without its newline is left for the next call. A torn line in the middle
         (its writer was killed) is skipped.
         """
-        try:
-            with self.events.open("rb") as file:
-                file.seek(offset)
-                data = file.read()
-        except FileNotFoundError:
-            return [], offset
-        whole = data[: data.rfind(b"\n") + 1]
-        events = []
-        for line in whole.splitlines():
-            if not line.strip():
-                continue
-            try:
-                events.append(json.loads(line))
-            except (json.JSONDecodeError, UnicodeDecodeError):
-                logger.warning("%s: a torn line was skipped", self.events)
-        return events, offset + len(whole)
+        lines, offset = read_lines(self.events, offset)
+        return [event for event, _ in lines], offset
 
     def write_status(self, state: State, **fields: Any) -> None:
         """Replace ``status.json``.
@@ -159,12 +132,12 @@ class RunDirectory:
         return [line for line in lines if line][-count:]
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """``value`` with every non-finite float, at any depth, as a string."""
     if isinstance(value, float) and not math.isfinite(value):
         return repr(value)
     if isinstance(value, dict):
-        return {key: _finite(part) for key, part in value.items()}
+        return {key: finite(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(part) for part in value]
+        return [finite(part) for part in value]
     return value

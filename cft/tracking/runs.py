@@ -1,36 +1,70 @@
-"""Runs in MLflow: created before the work, told how it ended, whatever happened."""
+"""Runs in MLflow: begun before the work, told how it ended, whatever happened to the server.
+
+What a run says goes into the journal of its job (:mod:`cft.tracking.journal`) and from there to
+MLflow (:mod:`cft.tracking.replay`), so no call here waits for a server or fails because of one.
+Only what the server alone can say is waited for: ids, a model's URI, a version's number.
+"""
 
 import contextlib
-import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunStatus, RunTag
-from mlflow.exceptions import MlflowException
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
-from mlflow.utils.time import get_current_time_millis
 
-from cft.errors import CftError
+from cft.errors import CftError, one_line
 from cft.home import Home
-from cft.tracking.mirror import legal, one_line
+from cft.tracking.journal import Journal, Replayed
+from cft.tracking.operations import ERROR_TAG, find_experiment
+from cft.tracking.replay import Replayer
+from cft.tracking.run_directory import RunDirectory, finite
+from cft.tracking.server_run import as_text, present
 
 logger = logging.getLogger("cft.tracking")
 
-ROLE_TAG = "cft.role"
-JOB_TAG = "cft.job"
+PATIENCE = 30.0  # seconds for which a run waits for its server, all its waiting together
+PATIENCE_LOCALLY = 120.0  # a file is never down, but on a busy machine it takes long to set up
+IN_HASTE = 15.0  # of them, where a signal ends the run and something harder may follow
+PENDING = "pending"
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """One MLflow run and what may be written to it. Plain data; every call can be repeated."""
+    """One run of a job and what may be said of it. Plain data; every call can be repeated."""
 
+    home: Home
     uri: str
-    id: str
-    experiment_id: str
+    job: str
+    role: str
+
+    @property
+    def id(self) -> str | None:
+        """MLflow's id of the run; None while the server has not taken it."""
+        return self._answer(lambda state: state.runs.get(self.role, (None,))[0])
+
+    @property
+    def experiment_id(self) -> str | None:
+        """MLflow's id of the experiment; None while the server has not taken the run."""
+        return self._answer(lambda state: state.runs.get(self.role, (None, None))[1])
+
+    @property
+    def model_uri(self) -> str | None:
+        """``models:/m-…`` of the run's logged model; None while the server has not taken it."""
+        return self._answer(lambda state: state.models.get(self.role))
+
+    @property
+    def version(self) -> str | None:
+        """Number of the version that :meth:`register` made; None while there is none."""
+        return self._answer(lambda state: state.versions.get(self.role))
+
+    @property
+    def pending(self) -> bool:
+        """Whether MLflow has not taken everything yet."""
+        journal = self._replayer.journal
+        return bool(journal.behind(journal.state()))
 
     @property
     def client(self) -> MlflowClient:
@@ -39,81 +73,166 @@ class TrackedRun:
 
     def params(self, values: Mapping[str, Any]) -> None:
         """Log settings; a value that the run has already, equal or not, stays as it is."""
-        present = self.client.get_run(self.id).data.params
-        fresh = [
-            Param(legal(name), as_text(value)[:6000])
-            for name, value in values.items()
-            if legal(name) not in present
-        ]
-        for start in range(0, len(fresh), 100):
-            self.client.log_batch(self.id, params=fresh[start : start + 100])
+        self._say("params", values=_texts(values))
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Log figures at one step."""
-        now = get_current_time_millis()
-        rows = [Metric(legal(name), float(value), now, step) for name, value in values.items()]
-        for start in range(0, len(rows), 1000):
-            self.client.log_batch(self.id, metrics=rows[start : start + 1000])
+        numbers = {name: float(value) for name, value in values.items()}
+        self._say("metrics", values=finite(numbers), step=step)
 
     def tags(self, values: Mapping[str, Any]) -> None:
         """Set tags; ``None`` values are left out."""
-        tags = [RunTag(key, as_text(value)[:8000]) for key, value in present(values).items()]
-        for start in range(0, len(tags), 100):
-            self.client.log_batch(self.id, tags=tags[start : start + 100])
+        self._say("tags", values=_texts(present(values)))
 
     def file(self, path: Path, folder: str | None = None) -> None:
         """Store a file as an artifact, below ``folder``."""
-        self.client.log_artifact(self.id, str(path), folder)
+        self._say("file", path=str(self._kept(path)), folder=folder)
+
+    def files(self, path: Path, folder: str) -> None:
+        """Store every file of a folder as artifacts below ``folder``, the tree as it is."""
+        self._say("files", path=str(self._kept(path)), folder=folder)
 
     def text(self, content: str, name: str) -> None:
         """Store a text as the artifact ``name``."""
-        self.client.log_text(self.id, content, name)
+        self._say("text", content=content, name=name)
 
     def dataset(
         self, name: str, digest: str, source: Path, profile: Mapping[str, Any], context: str
     ) -> None:
         """Log a dataset as an input: its name, digest and where it lies; never its content."""
-        dataset = Dataset(
+        about = {"profile": dict(profile), "context": context}
+        self._say("dataset", name=name, digest=digest, source=str(source), **about)
+
+    def follow(self, run: RunDirectory) -> None:
+        """Let the event log of a run directory become this run's metrics and params, as it grows.
+
+        It is read to its end before the run's own end is told, also by whoever catches up later.
+        """
+        self._say("follow", path=str(run.path.absolute()))
+
+    def model(self, *, adapter: Path, backbone: Path, backbone_digest: str) -> None:
+        """Log an adapter as the run's loadable model: see
+        :func:`cft.tracking.registry.log_embedder`."""
+        about = {"backbone": str(backbone), "backbone_digest": backbone_digest}
+        self._say("model", path=str(self._kept(adapter)), **about)
+
+    def register(
+        self,
+        name: str,
+        *,
+        tags: Mapping[str, Any],
+        runs: Mapping[str, "TrackedRun"] | None = None,
+        models: Mapping[str, "TrackedRun"] | None = None,
+        description: str = "",
+    ) -> None:
+        """Make the run's model the newest version of ``name``: the alias ``candidate``.
+
+        Args:
+            name: of the registered model.
+            tags: of the version; ``None`` values are left out.
+            runs: tag -> run whose id it will hold.
+            models: tag -> run whose model's URI it will hold.
+            description: of the version.
+        """
+        self._say(
+            "register",
             name=name,
-            digest=digest,
-            source_type="local",
-            source=json.dumps({"uri": str(source)}),
-            profile=json.dumps(profile),
+            tags=_texts(present(tags)),
+            runs={tag: run.role for tag, run in (runs or {}).items()},
+            models={tag: run.role for tag, run in (models or {}).items()},
+            description=description,
         )
-        tag = InputTag("mlflow.data.context", context)
-        self.client.log_inputs(self.id, [DatasetInput(dataset, [tag])])
+
+    def scores(
+        self,
+        suite: str,
+        metrics: Mapping[str, float],
+        *,
+        reference: str = "",
+        headline: Mapping[str, float] | None = None,
+        contaminated: bool = False,
+    ) -> None:
+        """Log the scores of one suite; of a registered version, on that version as well.
+
+        Args:
+            suite: name of the suite, which goes before every metric.
+            metrics: values by name, intervals included.
+            reference: what was evaluated; ``models:/NAME@ALIAS`` and ``models:/NAME/VERSION`` name
+                a registered version.
+            headline: the few values that stand as tags on the version.
+            contaminated: whether the model saw texts of the suite in training.
+        """
+        self._say(
+            "scores",
+            suite=suite,
+            metrics=finite({name: float(value) for name, value in metrics.items()}),
+            reference=reference,
+            headline=finite(dict(headline or {})),
+            contaminated=contaminated,
+        )
+
+    @property
+    def _replayer(self) -> Replayer:
+        return Replayer.of(Journal.of(self.home, self.job, self.uri), self.home, self.uri)
+
+    def _say(self, operation: str, **fields: Any) -> None:
+        replayer = self._replayer
+        replayer.journal.append(operation, self.role, **fields)
+        replayer.wake()
+
+    def _answer(self, answer: Callable[[Replayed], Answer | None]) -> Answer | None:
+        return self._replayer.wait(answer)
+
+    def _kept(self, path: Path) -> Path:
+        """The path, or a copy: what lies outside the state folder is not ours to rely on."""
+        path = path.absolute()
+        if path.is_relative_to(self.home.path):
+            return path
+        return self._replayer.journal.keep(path)
 
 
 @dataclass(frozen=True)
 class Tracking:
     """MLflow as this project uses it: one experiment, runs within runs. Plain data."""
 
+    home: Home
     uri: str
-    experiment_id: str
+    experiment: str
+    patience: float = PATIENCE
 
     @classmethod
-    def open(cls, home: Home, experiment: str) -> "Tracking":
-        """Reach the tracking server of ``home`` and make sure of the experiment.
+    def open(cls, home: Home, experiment: str, patience: float = PATIENCE) -> "Tracking":
+        """The tracking server of ``home``; nothing is asked of it yet.
 
-        Raises:
-            CftError: the tracking server cannot be reached.
+        Args:
+            home: the state folder.
+            experiment: name of the experiment; made when the first run arrives.
+            patience: seconds for which a job waits for a server, all its waiting together. What
+                has not arrived by then is kept and sent later.
         """
-        uri = home.tracking_uri
         if home.tracks_locally:
-            home.mlflow_database.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-            return cls(uri, _experiment(client, experiment, home))
-        except Exception as error:  # urllib3, requests, sqlalchemy and MLflow all have their own
-            raise CftError(
-                f"MLflow at {uri}: {one_line(error)}; start it, or unset MLFLOW_TRACKING_URI "
-                "to track in CFT_HOME"
-            ) from error
+            patience = max(patience, PATIENCE_LOCALLY)
+        return cls(home, home.tracking_uri, experiment, patience)
 
     @property
     def client(self) -> MlflowClient:
         """A client of the tracking server and its registry."""
         return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+
+    @property
+    def experiment_id(self) -> str:
+        """Id of the experiment, made when it is missing; asks the server.
+
+        Raises:
+            CftError: the tracking server cannot be reached.
+        """
+        try:
+            return find_experiment(self.client, self.experiment, self.home)
+        except Exception as error:  # urllib3, requests, sqlalchemy and MLflow all have their own
+            raise CftError(
+                f"MLflow at {self.uri}: {one_line(error)}; start it, or unset MLFLOW_TRACKING_URI "
+                "to track in CFT_HOME"
+            ) from error
 
     @contextlib.contextmanager
     def run(
@@ -122,72 +241,47 @@ class Tracking:
         *,
         role: str,
         job: str,
-        parent: str | None = None,
+        parent: TrackedRun | None = None,
         tags: Mapping[str, Any] | None = None,
         params: Mapping[str, Any] | None = None,
     ) -> Iterator[TrackedRun]:
         """A run that ends as the block ends: FINISHED, FAILED (an error) or KILLED (a signal).
 
-        The same ``job`` and ``role`` find the same run again: a retry continues it.
+        The same ``job`` and ``role`` find the same run again: a retry continues it. The end of a
+        job's outermost block waits until MLflow has taken everything, as long as its patience
+        lasts.
         """
-        run_id = self._find(job, role) or self._create(name, role, job, parent)
-        run = TrackedRun(self.uri, run_id, self.experiment_id)
-        status = RunStatus.to_string(RunStatus.FAILED)
+        journal = Journal.of(self.home, job, self.uri)
+        replayer = Replayer.of(journal, self.home, self.uri)
+        if not replayer.open:
+            replayer.patience = self.patience
+        replayer.open += 1
+        run = TrackedRun(self.home, self.uri, job, role)
+        status = "FAILED"
         try:
-            run.tags(tags or {})
-            run.params(params or {})
+            run._say(
+                "begin",
+                name=name,
+                experiment=self.experiment,
+                parent=parent.role if parent else None,
+                tags=_texts(present(tags or {})),
+                params=_texts(params or {}),
+            )
             yield run
-            status = RunStatus.to_string(RunStatus.FINISHED)
+            status = "FINISHED"
         except BaseException as error:
             if not isinstance(error, Exception):  # KeyboardInterrupt, SIGTERM, cancellation
-                status = RunStatus.to_string(RunStatus.KILLED)
-            with contextlib.suppress(Exception):
-                run.tags({"cft.error": one_line(error, 500)})
+                status = "KILLED"
+            with contextlib.suppress(OSError):  # a full disk: what ended the block matters more
+                run.tags({ERROR_TAG: one_line(error, 500)})
             raise
         finally:
-            try:
-                self.client.set_terminated(run_id, status)
-            except Exception as error:  # the reason why the block ended matters more
-                logger.warning("MLflow run %s was not closed (%s)", run_id, one_line(error))
-
-    def _find(self, job: str, role: str) -> str | None:
-        found = self.client.search_runs(
-            [self.experiment_id],
-            filter_string=f"tags.`{JOB_TAG}` = '{job}' AND tags.`{ROLE_TAG}` = '{role}'",
-            max_results=1,
-        )
-        if not found:
-            return None
-        self.client.update_run(found[0].info.run_id, status="RUNNING")
-        return found[0].info.run_id
-
-    def _create(self, name: str, role: str, job: str, parent: str | None) -> str:
-        tags = present({JOB_TAG: job, ROLE_TAG: role, MLFLOW_PARENT_RUN_ID: parent})
-        return self.client.create_run(self.experiment_id, tags=tags, run_name=name).info.run_id
+            replayer.open -= 1
+            run._say("end", status=status)
+            if not replayer.open:
+                left = replayer.patience
+                replayer.finish(min(left, IN_HASTE) if status == "KILLED" else left)
 
 
-def _experiment(client: MlflowClient, name: str, home: Home) -> str:
-    """Id of the experiment, made when it is missing; two makers at once are fine."""
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        # A server decides itself where artifacts go; the SQLite file has no opinion but the cwd.
-        place = home.mlflow_artifacts.as_uri() if home.tracks_locally else None
-        try:
-            return client.create_experiment(name, artifact_location=place)
-        except MlflowException:
-            found = client.get_experiment_by_name(name)
-            if found is None:  # nobody was quicker: it is a real error
-                raise
-    if found.lifecycle_stage == "deleted":
-        client.restore_experiment(found.experiment_id)
-    return found.experiment_id
-
-
-def as_text(value: Any) -> str:
-    """A value as MLflow keeps it: texts as they are, the rest as JSON."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-
-
-def present(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The entries that are not ``None``."""
-    return {key: value for key, value in values.items() if value is not None}
+def _texts(values: Mapping[str, Any]) -> dict[str, str]:
+    return {name: as_text(value) for name, value in values.items()}

@@ -27,6 +27,7 @@ from cft.training.gradcache import cached_backward, cut
 from cft.training.loss import LossOutput
 from cft.training.objective import LossOptions, contrastive_loss
 from cft.training.progress import Progress
+from cft.training.system import SystemMetrics
 from cft.training.temperature import Temperature
 from cft.training.trainee import Trainee
 
@@ -98,6 +99,7 @@ class ContrastiveTrainer(Trainer):
         self.loader = loader
         self.recipe = recipe
         self.run = run
+        self._system = SystemMetrics()
         self._counts = [recipe.batch_size_for(world_size())] * world_size()
         self._options = LossOptions(
             recipe.false_negative_margin, recipe.query_query_negatives,
@@ -172,6 +174,7 @@ class ContrastiveTrainer(Trainer):
             logs = logs | self._window_metrics()
             if self.is_world_process_zero():
                 values = {f"train/{name}": value for name, value in logs.items()}
+                values |= self._system.due()
                 self.run.append_event("metric", self.state.global_step, **values)
         super().log(logs, start_time)
 

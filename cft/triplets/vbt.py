@@ -5,7 +5,6 @@ another; the negatives come from the training rows of the epic instead.
 """
 
 import logging
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -18,8 +17,6 @@ from cft.triplets.base import Triplets, concatenated, draws
 from cft.triplets.groups import components
 
 log = logging.getLogger(__name__)
-
-_DEVANAGARI = re.compile("[\u0900-\u097f]")
 
 
 @dataclass(frozen=True)

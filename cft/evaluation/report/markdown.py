@@ -62,6 +62,41 @@ def run_report(
     return "\n".join(lines) + "\n"
 
 
+def suite_report(
+    title: str,
+    evaluations: Mapping[str, Evaluation],
+    *,
+    absent: Mapping[str, str] | None = None,
+    facts: Mapping[str, str] | None = None,
+    notes: Sequence[str] = (),
+) -> str:
+    """Markdown of one suite: verdict, table, items, who is missing and why, where the rest lies.
+
+    Args:
+        title: heading.
+        evaluations: by column title, the baseline first.
+        absent: models that could not be evaluated, and why.
+        facts: further lines, such as where the page with the plots is.
+        notes: what a reader must see before any figure.
+    """
+    flattered = [name for name, one in evaluations.items() if one.contaminated]
+    if flattered:
+        said = f"{', '.join(flattered)}: trained on texts of this suite; the figures flatter."
+        notes = [said, *notes]
+    lines = [f"# {title}", ""]
+    for note in notes:
+        lines += [f"> **Note.** {note}", ""]
+    if len(evaluations) > 1:
+        lines += [verdict(evaluations), ""]
+    if evaluations:
+        lines += [comparison_table(evaluations)]
+        first = next(iter(evaluations.values()))
+        lines += [f"Values with 95% bootstrap intervals.{_items(first)}", ""]
+    lines += [f"- {name} was not evaluated: {why}" for name, why in (absent or {}).items()]
+    lines += [f"- {name}: {value}" for name, value in (facts or {}).items()]
+    return "\n".join(lines) + "\n"
+
+
 def _items(evaluation: Evaluation | None) -> str:
     if evaluation is None:
         return ""

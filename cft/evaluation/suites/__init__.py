@@ -1,0 +1,1 @@
+"""Suites: what an encoder is asked, and the arrays and figures that its answers give."""

@@ -1,0 +1,35 @@
+"""Become the launcher of a run's ranks: ``python -m cft.training.launcher RUN_DIR``.
+
+For a host where nobody else is: which device it has and how its launcher is called is found there.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from cft.errors import CftError
+from cft.tracking.run_directory import RunDirectory
+from cft.training.launch import launch_command, launch_environment
+from cft.training.spec import TrainSpec
+
+
+def main(arguments: list[str]) -> int:
+    """Replace this process by the launcher of the run directory that is named."""
+    if len(arguments) != 1:
+        print("usage: python -m cft.training.launcher RUN_DIR", file=sys.stderr)
+        return 2
+    run = RunDirectory(Path(arguments[0]).absolute())
+    try:
+        spec = TrainSpec.load(run.spec)
+        device = spec.recipe.launch.device
+        command = launch_command(run.path, spec.world_size, device)
+        environment = os.environ | launch_environment(spec.world_size, device)
+    except CftError as error:
+        print(f"error: {error}", file=sys.stderr)
+        run.write_status("failed", exit_code=2, error=str(error))
+        return 2
+    os.execve(command[0], command, environment)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
