@@ -12,6 +12,8 @@ class Job:
     run: Path
     command: list[str]
     environment: dict[str, str | None] = field(default_factory=dict)  # None removes a variable
+    slot: Path | None = None  # a file whose lock one job at a time has: a GPU, say
+    files: dict[str, str] = field(default_factory=dict)  # for the run directory of another host
 
 
 @dataclass(frozen=True)
@@ -34,14 +36,15 @@ class Handle:
 class JobState:
     """What :meth:`Machine.poll` saw."""
 
-    state: str  # "running", "finished", "failed" or "killed"
+    state: str  # "waiting" (for its slot), "running", "finished", "failed" or "killed"
     exit_code: int | None = None
     signal: int | None = None
+    waits_for: str | None = None  # run directory of the job that has the slot
 
     @property
     def running(self) -> bool:
         """Whether any process of the job is left."""
-        return self.state == "running"
+        return self.state in ("waiting", "running")
 
     def __str__(self) -> str:
         if self.signal is not None:

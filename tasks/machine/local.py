@@ -14,6 +14,7 @@ from tasks.machine import supervisor
 from tasks.machine.job import Handle, Job, JobState
 
 START_SECONDS = 30.0
+KERNEL_SECONDS = 5.0  # how long a killed process may take to leave, in a driver or on a dead disk
 
 
 class LocalMachine:
@@ -48,6 +49,7 @@ class LocalMachine:
                     str(job.run),
                     "--grace",
                     str(self.grace),
+                    *(["--slot", str(job.slot)] if job.slot else []),
                     "--",
                     *job.command,
                 ],
@@ -61,23 +63,33 @@ class LocalMachine:
                     if value is not None
                 },
             )
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
-            code = process.poll()
-            record = supervisor.read_json(job.run / "supervisor.json")
-            if record.get("pid") == process.pid:
-                return self._handle(job.run, record, attached=False)
-            if code == supervisor.BUSY and (living := self.find(job.run)) is not None:
-                return living
-            if code not in (None, supervisor.BUSY):
-                break
-            time.sleep(0.02)
+        try:
+            if (handle := self._come_up(job.run, process)) is not None:
+                return handle
+        except BaseException:  # a signal: whoever asked for the job does not know it yet
+            self._end(process)
+            raise
         self._end(process)
         tail = (job.run / "supervisor.log").read_text(encoding="utf-8", errors="replace")[-500:]
         raise CftError(
             f"{job.run}: the supervisor did not start ({tail.strip() or 'no output'}); "
             "mend that and run again"
         )
+
+    def _come_up(self, run: Path, process: "subprocess.Popen[bytes]") -> Handle | None:
+        """The handle once the supervisor, or one that was quicker, has written its record."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            code = process.poll()
+            record = supervisor.read_json(run / "supervisor.json")
+            if record.get("pid") == process.pid:
+                return self._handle(run, record, attached=False)
+            if code == supervisor.BUSY and (living := self.find(run)) is not None:
+                return living
+            if code not in (None, supervisor.BUSY):
+                return None
+            time.sleep(0.02)
+        return None
 
     def find(self, run: Path) -> Handle | None:
         """The handle of the job that lives in a run directory, or None."""
@@ -94,11 +106,14 @@ class LocalMachine:
         that vanished without an exit record (both killed, or the host rebooted) is ``killed``,
         and its status file says so from then on.
         """
-        if self._alive(handle):
-            return JobState("running")
         status = Path(handle.run, "status.json")
+        if self._alive(handle):
+            record = supervisor.read_json(status)
+            if record.get("state") == "waiting":
+                return JobState("waiting", waits_for=record.get("waits_for"))
+            return JobState("running")
         record = supervisor.read_json(status)
-        if record.get("state", "running") == "running":
+        if record.get("state", "running") in ("waiting", "running"):
             record |= {
                 "state": "killed",
                 "exit_code": None,
@@ -110,7 +125,11 @@ class LocalMachine:
         return JobState(record["state"], record.get("exit_code"), record.get("signal"))
 
     def stop(self, handle: Handle) -> JobState:
-        """TERM to every process of the job, KILL after the grace; returns when none is left."""
+        """TERM to every process of the job, KILL after the grace; returns when none is left.
+
+        It takes at most twice the grace and some seconds: what the kernel does not let go by then
+        is still ``running`` in the answer.
+        """
         if self._supervisor_lives(handle):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(handle.pid, signal.SIGTERM)
@@ -120,7 +139,7 @@ class LocalMachine:
             if self._supervisor_lives(handle):  # it hangs: its job is ended from here
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(handle.pid, signal.SIGKILL)
-        supervisor.end_all(lambda: supervisor.members(handle.token), self.grace)
+        supervisor.end_all(lambda: supervisor.members(handle.token), self.grace, KERNEL_SECONDS)
         return self.poll(handle)
 
     def _alive(self, handle: Handle) -> bool:

@@ -1,6 +1,6 @@
 """Runs one command in a run directory, outlives whoever started it, and tells how it ended.
 
-    python supervisor.py RUN_DIR [--grace SECONDS] -- COMMAND [ARGUMENT ...]
+    python supervisor.py RUN_DIR [--grace SECONDS] [--slot FILE] [--timeout SECONDS] -- COMMAND ...
 
 Only the standard library is used, so this one file can be copied to any machine. It keeps in
 ``RUN_DIR``:
@@ -15,6 +15,12 @@ Launchers put their ranks into sessions of their own, so a process group does no
 job. Every process of it is found by a token in its environment and by descent from the
 supervisor, which adopts orphans; all of them get the signals. Exit codes: that of the command,
 128 + signal, 3 when another supervisor holds the run directory.
+
+A slot is a file whose lock (flock) only one job has: with ``--slot`` the command starts when the
+lock is had, and until then the status is ``waiting`` and names the run that has it. The command
+inherits the lock, and the file names the job's token, so that a slot whose supervisor was killed
+is not given on while any process of the job is left. With ``--timeout`` a command that takes longer
+is ended, whether anybody watches it or not; what it waited for its slot does not count.
 """
 
 import contextlib
@@ -35,6 +41,7 @@ from typing import Any
 
 TOKEN = "CFT_JOB"  # environment variable that marks every process of a job
 BUSY = 3  # exit code: the run directory has a living supervisor
+SLOT_INTERVAL = 0.25  # seconds between two looks at a slot that is taken
 PROC = Path("/proc")
 
 
@@ -143,21 +150,43 @@ def signal_all(pids: set[int], number: int) -> None:
             os.kill(pid, number)
 
 
-def end_all(alive: Callable[[], set[int]], grace: float) -> None:
-    """TERM to all, then KILL to those left after ``grace`` seconds, until none is left."""
+def end_all(alive: Callable[[], set[int]], grace: float, patience: float | None = None) -> set[int]:
+    """TERM to all, then KILL to those left after ``grace`` seconds, until none is left.
+
+    Args:
+        alive: who is still there.
+        grace: seconds between TERM and KILL.
+        patience: seconds to wait after KILL for processes that the kernel holds (a driver, a dead
+            network disk); without it for ever.
+
+    Returns:
+        Those that are left after all.
+    """
     deadline = time.monotonic() + grace
     signal_all(alive(), signal.SIGTERM)
     while left := alive():
-        if time.monotonic() >= deadline:
+        now = time.monotonic()
+        if now >= deadline:
             signal_all(left, signal.SIGKILL)
+        if patience is not None and now >= deadline + patience:
+            break
         time.sleep(0.05)
+    return left
 
 
 class Supervisor:
     """One run of one command."""
 
-    def __init__(self, run: Path, command: list[str], grace: float) -> None:
-        self.run, self.command, self.grace = run, command, grace
+    def __init__(
+        self,
+        run: Path,
+        command: list[str],
+        grace: float,
+        slot: Path | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        self.run, self.command, self.grace, self.slot = run, command, grace, slot
+        self.timeout, self.reason = timeout, ""
         self.token = uuid.uuid4().hex
         self.stop_asked = self.stopped = False
 
@@ -175,6 +204,15 @@ class Supervisor:
         _adopt_orphans()
         self.started = time.time()
         log = self._new_log()
+        slot: list[int] = []
+        if self.slot is not None:
+            handle = self._take(self.slot, log)
+            if handle is None:
+                self.stopped = True
+                self._finish(None, -signal.SIGTERM)
+                return 128 + signal.SIGTERM
+            slot.append(handle)
+            self.started = time.time()  # what it waited is no part of the run
         try:
             with log.open("ab", buffering=0) as output:
                 child = subprocess.Popen(
@@ -183,6 +221,7 @@ class Supervisor:
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
+                    pass_fds=slot,
                     env=os.environ | {TOKEN: self.token, "PYTHONUNBUFFERED": "1"},
                 )
         except OSError as error:
@@ -210,10 +249,40 @@ class Supervisor:
             else:
                 return path
 
-    def _record(self, child: "subprocess.Popen[bytes] | None", log: Path) -> None:
+    def _take(self, slot: Path, log: Path) -> int | None:
+        """The handle that holds the slot's lock, or None when asked to stop while waiting."""
+        slot.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(slot, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        shown: str | None = None
+        while not self.stop_asked:
+            locked = _try_lock(handle)
+            holder = read_json(slot)
+            if locked and not (holder and members(str(holder.get("token")))):
+                line = json.dumps({"run": str(self.run), "token": self.token, "pid": os.getpid()})
+                os.pwrite(handle, line.encode() + b"\n", 0)
+                os.ftruncate(handle, len(line) + 1)
+                return handle
+            if locked:  # the lock went with its launcher, but ranks are still there
+                fcntl.flock(handle, fcntl.LOCK_UN)
+            if (run := str(holder.get("run", "another job"))) != shown:
+                self._record(None, log, {"state": "waiting", "waits_for": run, "slot": str(slot)})
+                shown = run
+            with contextlib.suppress(OSError):
+                (self.run / "heartbeat").touch()
+            time.sleep(SLOT_INTERVAL)
+        os.close(handle)
+        return None
+
+    def _record(
+        self,
+        child: "subprocess.Popen[bytes] | None",
+        log: Path,
+        state: dict[str, Any] | None = None,
+    ) -> None:
         pid = child.pid if child else None
         write_json(
-            self.run / "status.json", {"state": "running", "pid": pid, "started": self.started}
+            self.run / "status.json",
+            {"state": "running", "pid": pid, "started": self.started} | (state or {}),
         )
         (self.run / "heartbeat").touch()
         write_json(
@@ -232,8 +301,11 @@ class Supervisor:
         )
 
     def _wait(self, child: "subprocess.Popen[bytes]") -> None:
-        next_beat = 0.0
+        next_beat, begun = 0.0, time.monotonic()
         while child.poll() is None:
+            if self.timeout is not None and time.monotonic() - begun > self.timeout:
+                self.reason = f"not done within {self.timeout:g} s"
+                self.stop_asked = True
             if self.stop_asked:
                 self.stopped = True
                 end_all(lambda: members(self.token, os.getpid()), self.grace)
@@ -264,8 +336,19 @@ class Supervisor:
                 "signal": -returncode if returncode < 0 else None,
                 "started": self.started,
                 "ended": time.time(),
-            },
+                # Whether somebody wanted this end, or it befell the job.
+                "stopped": self.stopped,
+            }
+            | ({"reason": self.reason} if self.reason else {}),
         )
+
+
+def _try_lock(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _adopt_orphans() -> None:
@@ -280,14 +363,21 @@ def main(arguments: list[str]) -> int:
     if "--" in arguments:
         cut = arguments.index("--")
         head, dashes, command = arguments[:cut], "--", arguments[cut + 1 :]
-    grace = 10.0
-    if len(head) == 3 and head[1] == "--grace":
-        grace = float(head.pop())
-        head.pop()
+    options = {"--grace": "10", "--slot": "", "--timeout": ""}
+    while len(head) >= 3 and head[-2] in options:
+        *head, name, value = head
+        options[name] = value
     if len(head) != 1 or not dashes or not command:
-        print("usage: supervisor.py RUN_DIR [--grace SECONDS] -- COMMAND ...", file=sys.stderr)
+        print(
+            "usage: supervisor.py RUN_DIR [--grace SECONDS] [--slot FILE] [--timeout SECONDS] "
+            "-- COMMAND ...",
+            file=sys.stderr,
+        )
         return 2
-    return Supervisor(Path(head[0]).absolute(), command, grace).main()
+    slot = Path(options["--slot"]).absolute() if options["--slot"] else None
+    timeout = float(options["--timeout"]) if options["--timeout"] else None
+    run, grace = Path(head[0]).absolute(), float(options["--grace"])
+    return Supervisor(run, command, grace, slot, timeout).main()
 
 
 if __name__ == "__main__":

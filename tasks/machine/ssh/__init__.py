@@ -1,0 +1,1 @@
+"""A host behind SSH: strict about its key, quick to notice its death, patient to come back."""

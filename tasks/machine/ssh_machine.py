@@ -1,0 +1,294 @@
+"""A host behind SSH as a machine: its run directory is mirrored here, and nobody sees a difference.
+
+The job runs detached on the host. Here its events, its log and its status are copied as they grow,
+from the byte at which the copy ends, so whoever watches the local run directory watches the job,
+and a watcher that died is replaced by any other. Checkpoints come home while it trains, the adapter
+before anybody may let the host go. A lost connection changes nothing: the state stays what it was.
+"""
+
+import base64
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import re
+import shlex
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cft.errors import CftError
+from cft.files import write_json
+from cft.tracking.run_directory import RunDirectory
+from cft.training.checkpoints import KEPT, checkpoints
+from tasks.machine import job_host
+from tasks.machine.job import Handle, Job, JobState
+from tasks.machine.remote import Result
+from tasks.machine.ssh.connection import Connection
+from tasks.machine.step import answer_of, source_of, start_program
+from tasks.machine.transfer.client import pull, push
+
+logger = logging.getLogger("cft.machine")
+
+ANSWER_SECONDS = 60.0
+RECORD = "remote.json"
+FETCHED = ".fetched"  # below the run directory: what is on its way home
+_SESSION = re.compile(r"[^A-Za-z0-9_-]")
+
+
+class SshMachine:
+    """Starts, mirrors and stops jobs on one host.
+
+    Args:
+        connection: to the host.
+        base: absolute path of our folder there.
+        grace: seconds between TERM and KILL when a job is stopped.
+        checkpoint_seconds: how old the newest checkpoint here may become while a newer one is
+            there; a lost host costs no more than that and one pull.
+        say: told what a person should know.
+    """
+
+    name = "ssh"
+
+    def __init__(
+        self,
+        connection: Connection,
+        base: str,
+        *,
+        grace: float = 10.0,
+        checkpoint_seconds: float = 600.0,
+        say: Callable[[str], None] = logger.info,
+    ) -> None:
+        self.connection, self.base, self.grace = connection, base.rstrip("/"), grace
+        self.checkpoint_seconds, self.say = checkpoint_seconds, say
+        self._seen: dict[str, dict[str, Any]] = {}  # the last answer, by run
+        self._fetching: threading.Thread | None = None
+        self._fetched_at = time.monotonic()
+        self._unheard = 0.0
+
+    def folder_of(self, run: Path) -> str:
+        """The run directory on the host: the same flow run and stage."""
+        return f"{self.base}/runs/{run.parent.name}/{run.name}"
+
+    def session_of(self, run: Path) -> str:
+        """Name of the tmux session of a run; two state folders never share one."""
+        mark = hashlib.sha256(self.folder_of(run).encode()).hexdigest()[:6]
+        return _SESSION.sub("_", f"{run.parent.name[:8]}-{run.name}-{mark}")
+
+    def start(self, job: Job) -> Handle:
+        """Start the job, or attach when its run directory there has a living one.
+
+        A host that does not know the run yet gets the events and the newest checkpoint that are
+        here: a job whose host was lost goes on from them on another.
+
+        Raises:
+            CftError: the host cannot start it.
+        """
+        folder, run = self.folder_of(job.run), RunDirectory(job.run)
+        known = self._until_heard(f"test -f {shlex.quote(folder)}/job_host.py", None)
+        names = [run.events.name] if run.events.exists() else []
+        names += [f"checkpoints/{one.name}" for one in checkpoints(run)[-1:]]
+        if not known.ok and names:
+            push(self.connection, run.path, folder, names)
+        command = [*_with(job.environment), *job.command]
+        options = ["--grace", str(self.grace)]
+        if job.slot is not None:
+            options += ["--slot", f"{self.base}/slots/{job.slot.name}"]
+        files = {"job_host.py": source_of(job_host)} | job.files
+        program = start_program(folder, files, command, options, self.session_of(job.run))
+        result = self._until_heard("exec python3 -", program)
+        begun = answer_of(result) or {"problem": result.last_words}
+        if "problem" in begun:
+            raise CftError(f"{self.connection.settings.address}: {begun['problem']}")
+        if begun.get("tmux") is False:
+            self.say("the host has no tmux; the job runs as well, but nobody can attach to it")
+        record = self._first_answer(job.run)["supervisor"]
+        return Handle(
+            machine=self.name,
+            run=str(job.run),
+            pid=int(record["pid"]),
+            start=str(record["start"]),
+            token=str(record["token"]),
+            attached=bool(begun.get("attached")),
+        )
+
+    def poll(self, handle: Handle) -> JobState:
+        """Mirror what is new and say what the job is doing.
+
+        While the host is not heard of, the last state holds: nothing is known of it, least of all
+        that it failed. A job that finished counts as that once its adapter is here.
+        """
+        run = Path(handle.run)
+        answer = self._sync(run, ANSWER_SECONDS)
+        if answer is None:
+            if not self._unheard:
+                self._unheard = time.monotonic()
+                self.say(f"{self.connection.settings.address}: no answer; the job goes on there")
+            return _state(self._seen.get(str(run), {"state": "running", "status": {}}))
+        if self._unheard:
+            self.say(f"heard again after {time.monotonic() - self._unheard:.0f} s")
+            self._unheard = 0.0
+        state = _state(answer)
+        if not state.running:
+            self._settle(run, answer)
+        elif self.checkpoint_seconds < time.monotonic() - self._fetched_at:
+            self._fetch_checkpoint(run, answer)
+        return state
+
+    def stop(self, handle: Handle) -> JobState:
+        """TERM to all processes of the job, then KILL; what it saved is brought home.
+
+        Raises:
+            CftError: the host does not answer. The job may go on there.
+        """
+        run = Path(handle.run)
+        known = self._seen.get(str(run))
+        if known is not None and not _state(known).running:
+            return _state(known)
+        there = shlex.quote(f"{self.folder_of(run)}/job_host.py")
+        result = self._until_heard(f"exec python3 {there} stop {self.grace}", None)
+        if not result.ok:
+            raise CftError(
+                f"{self.connection.settings.address}: the job could not be stopped "
+                f"({result.last_words}); end it there"
+            )
+        return self.poll(handle)
+
+    def _settle(self, run: Path, answer: dict[str, Any]) -> None:
+        """Bring home what the ended job has left: the adapter, or the newest checkpoint."""
+        if self._fetching is not None:
+            self._fetching.join()
+        if answer["adapter"] and not RunDirectory(run).adapter.is_dir():
+            self._fetch(run, "adapter")
+        elif not answer["adapter"]:
+            self._fetch_newest(run, answer["checkpoints"])
+
+    def _fetch_checkpoint(self, run: Path, answer: dict[str, Any]) -> None:
+        if self._fetching is not None and self._fetching.is_alive():
+            return
+        self._fetched_at = time.monotonic()
+        self._fetching = threading.Thread(
+            target=self._fetch_newest,
+            args=(run, answer["checkpoints"]),
+            name="cft-checkpoint",
+            daemon=True,
+        )
+        self._fetching.start()
+
+    def _fetch_newest(self, run: Path, names: list[str]) -> None:
+        """Copy the newest checkpoint of the host, unless it is here; keep no more than the newest.
+
+        A checkpoint that the job removes meanwhile is left: there is a newer one by then.
+        """
+        local = RunDirectory(run)
+        if not names or (local.checkpoints / names[-1]).is_dir():
+            return
+        name = f"checkpoints/{names[-1]}"
+        try:
+            self._fetch(run, name)
+        except CftError as error:
+            logger.warning("%s: not fetched (%s)", name, error)
+            return
+        for old in checkpoints(local)[:-KEPT]:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def _fetch(self, run: Path, name: str) -> None:
+        """Copy a folder that is complete on the host; it appears here whole or not at all."""
+        beside = run / FETCHED
+        pull(self.connection, self.folder_of(run), beside, [name])
+        still = self.connection.run(
+            f"test -d {shlex.quote(f'{self.folder_of(run)}/{name}')}", timeout=ANSWER_SECONDS
+        )
+        if not still.ok:
+            shutil.rmtree(beside / name, ignore_errors=True)
+            raise CftError(f"{name}: removed on the host while it was fetched")
+        target = run / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (beside / name).replace(target)
+        shutil.rmtree(beside, ignore_errors=True)
+
+    def _first_answer(self, run: Path) -> dict[str, Any]:
+        """What the host says of a job that was just started: what was known before is of another.
+
+        Raises:
+            CftError: the host is not heard of; the job goes on, and another start attaches.
+        """
+        self._seen.pop(str(run), None)
+        deadline = time.monotonic() + 10 * ANSWER_SECONDS
+        while (answer := self._sync(run, ANSWER_SECONDS)) is None:
+            if time.monotonic() > deadline:
+                raise CftError(
+                    f"{self.connection.settings.address}: no answer; the job that was started "
+                    "there goes on, run again to attach to it"
+                )
+        return answer
+
+    def _until_heard(self, command: str, stdin: bytes | None) -> Result:
+        """Ask until there is an answer; what is asked here may be done twice."""
+        deadline = time.monotonic() + 10 * ANSWER_SECONDS
+        while True:
+            result = self.connection.run(command, timeout=ANSWER_SECONDS, stdin=stdin)
+            if result.exit_code is not None:
+                return result
+            if time.monotonic() > deadline:
+                raise CftError(
+                    f"{self.connection.settings.address}: no answer ({result.last_words}); a job "
+                    "that runs there goes on"
+                )
+
+    def _sync(self, run: Path, seconds: float) -> dict[str, Any] | None:
+        """Copy what is new; the host's answer, or None when there is none."""
+        script = shlex.quote(f"{self.folder_of(run)}/job_host.py")
+        while True:
+            offsets = {
+                path.name: path.stat().st_size
+                for pattern in job_host.FOLLOWED
+                for path in run.glob(pattern)
+            }
+            asked = shlex.quote(json.dumps(offsets))
+            result = self.connection.run(f"exec python3 {script} sync {asked}", timeout=seconds)
+            if result.exit_code is None:
+                return None
+            answer = answer_of(result)
+            if answer is None:
+                raise CftError(
+                    f"{self.connection.settings.address}: {self.folder_of(run)} is not a run "
+                    f"directory of ours any more ({result.last_words})"
+                )
+            for name, (start, data) in answer["files"].items():
+                _append(run / Path(name).name, start, base64.b64decode(data))
+            if not answer["more"]:
+                break
+        if answer["status"] and RunDirectory(run).read_status() != answer["status"]:
+            write_json(run / "status.json", answer["status"])
+        place = {"host": self.connection.settings.address, "folder": self.folder_of(run)}
+        if not (run / RECORD).exists():
+            write_json(run / RECORD, place | {"machine": self.name})
+        self._seen[str(run)] = answer
+        return answer
+
+
+def _append(path: Path, start: int, data: bytes) -> None:
+    """Make the file what it is on the host, from a byte on."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+    with contextlib.closing(os.fdopen(handle, "wb", buffering=0)) as file:
+        file.seek(start)
+        file.write(data)
+        file.truncate()
+
+
+def _state(answer: dict[str, Any]) -> JobState:
+    status = answer["status"]
+    if answer["state"] in ("waiting", "running"):
+        return JobState(answer["state"], waits_for=status.get("waits_for"))
+    return JobState(answer["state"], status.get("exit_code"), status.get("signal"))
+
+
+def _with(environment: dict[str, str | None]) -> list[str]:
+    """The words before a command that set its environment: what runs in tmux gets no other."""
+    words = [f"{name}={value}" for name, value in environment.items() if value is not None]
+    return ["env", *words] if words else []
