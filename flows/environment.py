@@ -8,6 +8,20 @@ import os
 
 from cft.home import HOME_VARIABLE, TRACKING_VARIABLE, Home
 
+HEARTBEAT_VARIABLE = "PREFECT_FLOWS_HEARTBEAT_FREQUENCY"
+HEARTBEAT_SECONDS = 60  # Prefect's own default, 180, would leave a death unseen for nine minutes
+
+# What a flow run under a worker takes from elsewhere: places from blocks, its server and its own
+# state folder from the worker, and nobody reads its console.
+_NOT_UNDER_A_WORKER = (
+    HOME_VARIABLE,
+    TRACKING_VARIABLE,
+    "PREFECT_HOME",
+    "PREFECT_LOCAL_STORAGE_PATH",
+    "PREFECT_SERVER_",
+    "PREFECT_LOGGING_HANDLERS_",
+)
+
 
 def environment_of(home: Home) -> dict[str, str]:
     """The variables that a flow run on this machine wants, without looking at the present ones."""
@@ -40,6 +54,15 @@ def environment_of(home: Home) -> dict[str, str]:
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "GIT_PYTHON_REFRESH": "quiet",
     }
+
+
+def worker_environment(heartbeat_seconds: int = HEARTBEAT_SECONDS) -> dict[str, str]:
+    """The variables that a flow run wants from its deployment, the same on every machine."""
+    anywhere = environment_of(Home.from_environment())
+    kept = {
+        name: value for name, value in anywhere.items() if not name.startswith(_NOT_UNDER_A_WORKER)
+    }
+    return kept | {HEARTBEAT_VARIABLE: str(heartbeat_seconds)}
 
 
 def prepare_environment(home: Home) -> None:

@@ -13,6 +13,7 @@ from cft.home import Home
 from cft.recipe import Recipe
 from cft.triplets.prepare import STAGES
 from flows.console import end_on_signals, use_terminal
+from flows.hooks import hooks
 from flows.summary import step_lines
 from tasks.backbone import backbone_folder, given_backbone, make_backbone
 from tasks.data import (
@@ -67,7 +68,7 @@ def prepared(recipe: Recipe, home: Home, steps: Steps) -> Prepared:
     return Prepared(corpus, backbone, stores)
 
 
-@flow(name="prepare", flow_run_name="{recipe.name}")
+@flow(name="prepare", flow_run_name="{recipe.name}", **hooks())
 def prepare_data(recipe: Recipe = Recipe()) -> dict[str, Any]:  # noqa: B008 (shown in the form)
     """Make the data of both stages and show its manifest.
 

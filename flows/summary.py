@@ -13,12 +13,12 @@ from cft.evaluation.result import load_result
 from cft.evaluation.table import rich_table, verdict
 from cft.home import Home
 from cft.recipe import Recipe
+from cft.tracking.runs import PENDING
 
 
 def show(recipe: Recipe, result: dict[str, Any], console: Console | None = None) -> None:
     """Print the table, the verdict, the steps, where the results lie and how to see them."""
-    # Piped into a file there is no width to keep to, and a table cut short says nothing.
-    console = console or Console(width=None if sys.stdout.isatty() else 120)
+    console = console or console_of()
     evaluations = {
         name: load_result(Path(folder)).evaluation for name, folder in result["evaluations"].items()
     }
@@ -35,14 +35,20 @@ def show(recipe: Recipe, result: dict[str, Any], console: Console | None = None)
         console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
+def console_of() -> Console:
+    """The terminal; in a file there is no width to keep to, and a table cut short says nothing."""
+    return Console(width=None if sys.stdout.isatty() else 120)
+
+
 def lines_of(result: dict[str, Any], home: Home) -> list[str]:
     """Steps, places and commands of a run as lines of text."""
     lines = step_lines(result)
     lines += [
         "",
-        f"Registered   {result['model']} version {result['version']} (alias candidate)",
+        f"Registered   {result['model']} version {result['version'] or PENDING} (alias candidate)",
         f"Adapter      {result['adapters']['stage2']}",
         f"Report       {result['report']}",
+        f"Page         {result['page']}",
         "",
         "See this run",
         *prefect_lines(result, home),
@@ -75,6 +81,8 @@ def prefect_lines(result: dict[str, Any], home: Home) -> list[str]:
 
 def mlflow_lines(result: dict[str, Any], home: Home) -> list[str]:
     """How to open the run in MLflow's UI."""
+    if result["mlflow_run_id"] is None:
+        return ["  MLflow did not answer; all is kept, and is sent when it does"]
     page = f"#/experiments/{result['mlflow_experiment_id']}/runs/{result['mlflow_run_id']}"
     uri = home.tracking_uri
     if uri.startswith(("http://", "https://")):

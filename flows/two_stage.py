@@ -12,10 +12,12 @@ from cft.files import write_json
 from cft.home import Home
 from cft.recipe import Recipe
 from cft.tracking.lineage import code_version
+from cft.tracking.runs import PENDING
 from cft.triplets.manifest import contamination_note, load_manifest
 from cft.triplets.prepare import STAGES
 from flows.console import end_on_signals, use_terminal
-from flows.prepare import prepared
+from flows.hooks import hooks
+from flows.prepare import Prepared, prepared
 from flows.summary import show
 from tasks.backbone import given_backbone
 from tasks.data import require_full_batches, require_sources
@@ -39,7 +41,7 @@ from tasks.track import (
 from tasks.train import TrainingError, train_spec, train_stage
 
 
-@flow(name="two-stage", flow_run_name="{recipe.name}")
+@flow(name="two-stage", flow_run_name="{recipe.name}", **hooks())
 def two_stage(recipe: Recipe = Recipe()) -> dict[str, Any]:  # noqa: B008 (shown in the form)
     """Train a Sanskrit-English embedder in two stages and say what it gained.
 
@@ -50,11 +52,28 @@ def two_stage(recipe: Recipe = Recipe()) -> dict[str, Any]:  # noqa: B008 (shown
         References to all that was made: folders, run ids, the registered version, the steps. The
         same stands in ``result.json`` in the run directory.
     """
+    home, job = Home.from_environment(), str(flow_run.id)
+    result = run_two_stage(recipe, job, Steps())
+    write_json(home.runs / job / "result.json", result)
+    return result
+
+
+def run_two_stage(
+    recipe: Recipe, job: str, steps: Steps, made: Prepared | None = None
+) -> dict[str, Any]:
+    """The steps of :func:`two_stage` within the flow run that is the job.
+
+    Args:
+        recipe: every setting.
+        job: id of the flow run.
+        steps: record of the flow run.
+        made: data and backbone, where they were prepared before.
+    """
     started = time.perf_counter()
-    home, job, code, steps = Home.from_environment(), str(flow_run.id), code_version(), Steps()
+    home, code = Home.from_environment(), code_version()
     here = home.runs / job
 
-    made = prepared(recipe, home, steps)
+    made = made or prepared(recipe, home, steps)
     corpus, backbone, stores = made.corpus, made.backbone, made.stores
     require_full_batches(recipe, stores)
     target = similarity_folder(home, recipe, corpus, backbone)
@@ -100,20 +119,23 @@ def two_stage(recipe: Recipe = Recipe()) -> dict[str, Any]:  # noqa: B008 (shown
             "steps": {step.name: step.seconds for step in steps.done if not step.reused},
             "reused": steps.reused,
             "facts": {
-                "Registered": f"{name} version {version}, alias candidate",
-                "MLflow run": tracked.parent.id,
+                "Registered": f"{name} version {version or PENDING}, alias candidate",
+                "MLflow run": tracked.parent.id or PENDING,
                 "Flow run": job,
                 "Run directory": str(here),
             },
         }
-        report = publish_report(tracked, recipe, evaluations, str(results), record, str(corpus))
-    result = {
+        report, page = publish_report(
+            tracked, recipe, evaluations, str(results), record, str(corpus)
+        )
+    return {
         "flow_run_id": job,
         "mlflow_run_id": tracked.parent.id,
-        "mlflow_experiment_id": tracked.tracking.experiment_id,
+        "mlflow_experiment_id": tracked.parent.experiment_id,
+        "tracking_pending": tracked.parent.pending,
         "stage_run_ids": {one.stage: one.run.id for one in trained},
         "model": name,
-        "version": version,
+        "version": version or trained[-1].run.version,
         "run_directory": str(here),
         "corpus": str(corpus),
         "contamination": contamination_note(load_manifest(corpus)),
@@ -121,13 +143,12 @@ def two_stage(recipe: Recipe = Recipe()) -> dict[str, Any]:  # noqa: B008 (shown
         "adapters": {one.stage: str(one.adapter) for one in trained},
         "evaluations": {model: str(path) for model, path in evaluations.items()},
         "report": report,
+        "page": page,
         "plots": plots,
         "steps": steps.to_json(),
         "reused": steps.reused,
         "seconds": record["seconds"],
     }
-    write_json(here / "result.json", result)
-    return result
 
 
 def run_and_show(recipe: Recipe) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from cft.triplets.prepare import (
 )
 from cft.triplets.store import TokenStore, build_store
 from cft.triplets.stream import stage_batches
+from tasks.retries import ON_NETWORK
 from tasks.steps import key_of_target
 
 DATA_KEY = "prepared-data"
@@ -72,7 +73,7 @@ def require_sources(recipe: DataRecipe) -> None:
         load_nli(Path(recipe.nli))
 
 
-@task(name="fetch-sources", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=10)
+@task(name="fetch-sources", cache_policy=NO_CACHE, **ON_NETWORK)
 def fetch_sources(recipe: DataRecipe) -> DataRecipe:
     """Fetch what the recipe takes from the hub; a download that broke off goes on."""
     return local_sources(recipe)

@@ -1,19 +1,22 @@
 """Evaluation: figures and vectors of one model, cached by what was evaluated on what."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from prefect import task
 
-from cft.evaluation.result import EvaluationResult, load_result
-from cft.evaluation.suite import evaluate
+from cft.evaluation.comparison import compare
+from cft.evaluation.result import SuiteResult, load_result
+from cft.evaluation.significance import Difference
+from cft.evaluation.suites.held_out import evaluate
 from cft.files import digest_code, digest_file, digest_folder, digest_json, whole_folder
 from cft.home import Home
 from cft.mining.dataset import open_dataset, read_json
 from cft.mining.dense import identity_of
 from cft.mining.hardness import SAMPLE_ROWS, SIMILARITY_FILE, save_similarities, similarities_of
 from cft.model.encoder import Encoder
-from cft.recipe import Recipe
+from cft.recipe import EvalRecipe, Recipe
 from cft.triplets.prepare import EVALUATION_SET, STAGES
 from tasks.data import evaluation_set, text_contract
 from tasks.steps import key_of_target
@@ -60,9 +63,17 @@ def evaluate_model(
     return target
 
 
-def results_of(folders: dict[str, Path]) -> dict[str, EvaluationResult]:
+def results_of(folders: dict[str, Path]) -> dict[str, SuiteResult]:
     """The saved evaluations, by the name of their column."""
     return {name: load_result(folder) for name, folder in folders.items()}
+
+
+def differences_of(
+    results: Mapping[str, SuiteResult], recipe: EvalRecipe
+) -> dict[str, dict[str, Difference]]:
+    """Every later result against the first, metric by metric; empty for a single one."""
+    (_, first), *others = results.items()
+    return {title: compare(first, one, recipe) for title, one in others}
 
 
 def similarity_folder(home: Home, recipe: Recipe, corpus: Path, backbone: Path) -> Path:

@@ -13,17 +13,20 @@ from prefect.cache_policies import NO_CACHE
 from cft.evaluation.figures import MAIN_METRIC, Evaluation
 from cft.evaluation.plots import loss_curve, losses, similarity_heatmap, similarity_histograms
 from cft.evaluation.report import run_report
+from cft.evaluation.report.page import write_report
+from cft.evaluation.report.texts import report_texts
 from cft.files import digest_file, digest_folder, digest_json, write_atomic
 from cft.home import Home
 from cft.mining.hardness import SIMILARITY_FILE, metrics_of
 from cft.model.backbone import backbone_digest
-from cft.recipe import Recipe, flattened
-from cft.tracking.registry import log_embedder, register
+from cft.model.source import fetched_from
+from cft.recipe import Recipe, flattened, training_digest
 from cft.tracking.run_directory import RunDirectory
 from cft.tracking.runs import TrackedRun, Tracking
 from cft.triplets.manifest import contamination_note
 from cft.triplets.prepare import EVALUATION_SET, load_manifest
-from tasks.evaluate import results_of, similarities
+from tasks.data import evaluation_set
+from tasks.evaluate import differences_of, results_of, similarities
 
 HEADLINE = (MAIN_METRIC, "sts/spearman", "triplet/accuracy")
 RESULTS_KEY = "two-stage-results"
@@ -44,34 +47,45 @@ class Tracked:
             f"{recipe.name} {stage}",
             role=stage,
             job=self.job,
-            parent=self.parent.id,
+            parent=self.parent,
             tags=self.lineage | {"stage": stage},
         )
 
 
 @contextlib.contextmanager
 def two_stage_run(
-    home: Home, recipe: Recipe, job: str, corpus: Path, backbone: Path, code: Mapping[str, Any]
+    home: Home,
+    recipe: Recipe,
+    job: str,
+    corpus: Path,
+    backbone: Path,
+    code: Mapping[str, Any],
+    role: str = "two-stage",
 ) -> Iterator[Tracked]:
-    """The parent run, with everything that is known before the training: settings and lineage."""
-    tracking = Tracking.open(home, recipe.tracking.experiment)
-    manifest = load_manifest(corpus)
+    """The parent run, with everything that is known before the training: settings and lineage.
+
+    A stage that is trained by itself has no parent: the run has its role and is its own.
+    """
+    tracking = Tracking.open(home, recipe.tracking.experiment, recipe.tracking.wait_seconds)
+    manifest, source = load_manifest(corpus), fetched_from(backbone)
     lineage = {
         "recipe": recipe.name,
-        "recipe_digest": digest_json(recipe.model_dump()),
+        "recipe_digest": training_digest(recipe),
         "data_digest": corpus.name,
         # On every run and every registered version: no figure of theirs can be read without it.
         "contaminated": manifest["contaminated"],
         "contaminated_rows": manifest["contaminated_rows"],
         "backbone": str(backbone),
         "backbone_digest": backbone_digest(backbone),
+        "backbone_repo": source.repo if source else None,
+        "backbone_revision": source.revision if source else None,
         "code_digest": code["digest"],
         "git_commit": code.get("git_commit"),
         "git_dirty": code.get("git_dirty"),
         "flow_run_id": job,
     }
     with tracking.run(
-        recipe.name, role="two-stage", job=job, tags=lineage, params=flattened(recipe)
+        recipe.name, role=role, job=job, tags=lineage, params=flattened(recipe)
     ) as parent:
         parent.file(corpus / "manifest.json", "data")
         for context in ("stage1", "stage2"):
@@ -133,10 +147,15 @@ def figures_of(name: str, evaluation: Evaluation) -> dict[str, float]:
 
 
 @task(name="log-model", cache_policy=NO_CACHE, retries=0)
-def log_model(run: TrackedRun, adapter: str, backbone: str) -> str:
-    """Log the adapter as a loadable model of its stage's run; returns the model's URI."""
+def log_model(run: TrackedRun, adapter: str, backbone: str) -> str | None:
+    """Log the adapter as a loadable model of its stage's run.
+
+    Returns:
+        The model's URI; None while the server has not taken it.
+    """
     digest = backbone_digest(backbone)
-    return log_embedder(run, adapter=Path(adapter), backbone=Path(backbone), backbone_digest=digest)
+    run.model(adapter=Path(adapter), backbone=Path(backbone), backbone_digest=digest)
+    return run.model_uri
 
 
 @dataclass(frozen=True)
@@ -146,45 +165,45 @@ class Trained:
     stage: str
     run: TrackedRun
     adapter: Path
-    model: str
+    model: str | None
 
 
 @task(name="register-adapter", cache_policy=NO_CACHE, retries=0)
-def register_adapter(tracked: Tracked, recipe: Recipe, trained: list[Trained], folder: str) -> str:
-    """Register the last stage's model with its lineage and figures; returns the version.
+def register_adapter(
+    tracked: Tracked, recipe: Recipe, trained: list[Trained], folder: str
+) -> str | None:
+    """Register the last stage's model with its lineage and figures.
 
     Args:
         tracked: the two-stage run.
         recipe: of the run.
         trained: the stages in order; each is the parent of the next.
         folder: evaluation of the last stage.
+
+    Returns:
+        The version; None while the server has not taken it.
     """
     *before, last = trained
     figures = results_of({last.stage: Path(folder)})[last.stage].evaluation.figures
-    tags = tracked.lineage | {
-        "two_stage_run": tracked.parent.id,
-        "adapter_digest": digest_folder(last.adapter),
-    }
+    tags = tracked.lineage | {"adapter_digest": digest_folder(last.adapter)}
+    runs, models = {"two_stage_run": tracked.parent}, {}
     if before:
         parent = before[-1]
         tags |= {
             "parent_stage": parent.stage,
-            "parent_run": parent.run.id,
-            "parent_model": parent.model,
             "parent_adapter_digest": digest_folder(parent.adapter),
         }
+        runs["parent_run"] = models["parent_model"] = parent.run
     tags |= {f"figure.{name}": figures[name].value for name in HEADLINE if name in figures}
-    made = register(
-        tracked.tracking.client,
-        last.model,
+    last.run.register(
         recipe.tracking.model_name,
-        run_id=last.run.id,
-        job=tracked.job,
         tags=tags,
+        runs=runs,
+        models=models,
         description=f"Recipe {recipe.name}, flow run {tracked.job}"
         + (", CONTAMINATED" if tracked.lineage["contaminated"] else ""),
     )
-    return str(made.version)
+    return last.run.version
 
 
 @task(name="publish-report", cache_policy=NO_CACHE)
@@ -195,22 +214,36 @@ def publish_report(
     folder: str,
     record: dict[str, Any],
     corpus: str,
-) -> str:
-    """The report as a file, as an artifact of the flow run and of the MLflow run."""
+) -> tuple[str, str]:
+    """The report as files, as an artifact of the flow run and of the MLflow run.
+
+    Returns:
+        The markdown and the HTML page.
+    """
     note = contamination_note(load_manifest(Path(corpus)))
+    results = results_of(evaluations)
+    page = write_report(
+        results,
+        report_texts(evaluation_set(Path(corpus))),
+        Path(folder) / "page",
+        differences=differences_of(results, recipe.evaluation),
+        facts=record["facts"],
+        notes=[note] if note else [],
+    )
     markdown = run_report(
         recipe=recipe.name,
-        evaluations={name: one.evaluation for name, one in results_of(evaluations).items()},
+        evaluations={name: one.evaluation for name, one in results.items()},
         seconds=record["seconds"],
         steps=record["steps"],
         reused=record["reused"],
-        facts=record["facts"],
+        facts=record["facts"] | {"Page with plots and failures": str(page)},
         notes=[note] if note else [],
     )
     path = Path(folder) / "report.md"
     write_atomic(path, markdown)
     tracked.parent.file(path, "report")
+    tracked.parent.file(page, "report")
     create_markdown_artifact(
         markdown, key=RESULTS_KEY, description=f"Recipe {recipe.name}: base, stage 1, stage 2"
     )
-    return str(path)
+    return str(path), str(page)

@@ -12,19 +12,27 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 
 from cft.errors import CftError
+from cft.home import Home
 from cft.recipe import Recipe
-from cft.tracking.mirror import EventMirror
 from cft.tracking.run_directory import RunDirectory
 from cft.tracking.runs import TrackedRun
-from cft.training.launch import launch_command, launch_environment, world_size_for
+from cft.training.launch import (
+    launch_command,
+    launch_environment,
+    resolve_device,
+    world_size_for,
+)
 from cft.training.spec import TrainSpec
 from tasks.machine.job import Job, Machine
+from tasks.machine.jobs import GRACE
 from tasks.machine.local import LocalMachine
-from tasks.watch import Watch
+from tasks.machine.watcher import watching
+from tasks.own_state import asking, leave
+from tasks.watch import NotWantedError, Watch
 
 LAST_LINES = 20
 # The training process needs neither server nor credential: what it is not told it cannot leak.
-PRIVATE = ("PREFECT_", "MLFLOW_")
+PRIVATE = ("PREFECT_", "MLFLOW_", "CFT_NTFY_")
 
 
 class TrainingError(RuntimeError):
@@ -67,16 +75,14 @@ def train_stage(spec: TrainSpec, folder: str, tracked: TrackedRun) -> str:
     """
     run = RunDirectory(folder)
     write_spec(run, spec)
-    mirror = EventMirror(tracked.client, tracked.id, run)
-    mirror.start()
+    tracked.follow(run)
     try:
         if not run.adapter.is_dir():
-            follow(LocalMachine(), run, spec)
+            with watching(run.path):
+                follow(LocalMachine(GRACE), run, spec)
     finally:
-        mirror.finish()
-        with contextlib.suppress(Exception):  # the tracker's trouble is not the training's
-            for path in (run.spec, *sorted(run.path.glob("train-*.log"))):
-                tracked.file(path, "run")
+        for path in (run.spec, *sorted(run.path.glob("train-*.log"))):
+            tracked.file(path, "run")
     return str(run.adapter)
 
 
@@ -110,25 +116,32 @@ def follow(machine: Machine, run: RunDirectory, spec: TrainSpec) -> None:
             run.path,
             launch_command(run.path, spec.world_size, device),
             {**hidden, **launch_environment(spec.world_size, device)},
+            slot_of(device),
         )
-    )
-    logger.info(
-        "%s %s: %d processes, run directory %s",
-        "attached to" if handle.attached else "started",
-        spec.stage,
-        spec.world_size,
-        run.path,
     )
     started = time.monotonic()
     try:
-        state = Watch(
-            machine,
-            handle,
-            run,
-            spec.train.max_steps,
-            say=logger.info,
-            progress=_progress_artifact(spec),
-        ).until_done()
+        logger.info(
+            "%s %s: %d processes, run directory %s",
+            "attached to" if handle.attached else "started",
+            spec.stage,
+            spec.world_size,
+            run.path,
+        )
+        with asking() as cancelled:
+            state = Watch(
+                machine,
+                handle,
+                run,
+                spec.train.max_steps,
+                say=logger.info,
+                progress=_progress_artifact(spec),
+                cancelled=cancelled,
+            ).until_done()
+    except NotWantedError:
+        machine.stop(handle)
+        leave()
+        raise
     except TimeoutError as error:
         raise TrainingError(_with_log(f"{spec.stage}: {error}; the job was stopped", run)) from None
     finally:
@@ -141,6 +154,16 @@ def follow(machine: Machine, run: RunDirectory, spec: TrainSpec) -> None:
     if not run.adapter.is_dir():
         raise TrainingError(_with_log(f"{spec.stage}: the job ended without an adapter", run))
     logger.info("%s: finished in %.0f s", spec.stage, time.monotonic() - started)
+
+
+def slot_of(device: str) -> Path | None:
+    """What a job on this device must have to itself: this host's GPUs; a CPU is shared.
+
+    The work pool lets one training run at a time, but a job outlives its flow run.
+    """
+    if resolve_device(device) != "cuda":
+        return None
+    return Home.from_environment().slots / "gpu.lock"
 
 
 def _with_log(message: str, run: RunDirectory) -> str:

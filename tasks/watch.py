@@ -58,6 +58,10 @@ class LogFollower:
         return max(self.run.path.glob("train-*.log"), default=None)
 
 
+class NotWantedError(Exception):
+    """The job was cancelled while it was watched."""
+
+
 @dataclass
 class Watch:
     """Follows one job to its end in the calling thread, where signals arrive.
@@ -66,7 +70,10 @@ class Watch:
         say: gets the text of new log lines.
         progress: gets the percentage of steps that are done, from 0 to 100.
         deadline: seconds after which the job is stopped.
+        cancelled: whether the job is not wanted any more.
         stall: seconds without a new event or log line after which the job is stopped.
+
+    Both begin to count when the job does: one that waits for its slot may wait.
     """
 
     machine: Machine
@@ -77,11 +84,13 @@ class Watch:
     progress: Callable[[float], None]
     deadline: float = 7 * 24 * 3600
     stall: float = 3600
+    cancelled: Callable[[], bool] = lambda: False
     interval: float = 0.5
     _log: LogFollower = field(init=False)
     _event_offset: int = field(init=False, default=0)
     _step: int = field(init=False, default=0)
     _shown: tuple[float, float] = field(init=False, default=(-1.0, 0.0))
+    _waits_for: str | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self._log = LogFollower(self.run)
@@ -93,7 +102,8 @@ class Watch:
 
         Raises:
             TimeoutError: the deadline passed, or the job showed no sign of life for too long.
-                The job still runs: whoever called decides.
+            NotWantedError: it was cancelled.
+                In both cases the job still runs: whoever called decides.
         """
         started = last_sign = time.monotonic()
         while True:
@@ -102,7 +112,14 @@ class Watch:
                 last_sign = time.monotonic()
             if not state.running:
                 return state
+            if self.cancelled():
+                raise NotWantedError("cancelled")
             now = time.monotonic()
+            if state.state == "waiting":
+                started = last_sign = now
+                if state.waits_for != self._waits_for:
+                    self._waits_for = state.waits_for
+                    self.say(f"waits for the slot that {state.waits_for} has")
             if now - started > self.deadline:
                 raise TimeoutError(f"not done within {self.deadline:.0f} s")
             if now - last_sign > self.stall:

@@ -1,55 +1,13 @@
-"""Verbs that run flows: ``cft pilot``, ``cft two-stage`` and ``cft prepare``.
+"""``cft pilot``, ``cft two-stage`` and ``cft prepare``."""
 
-They live here, above the flows, and register with ``cft`` as entry points; the orchestrator is
-imported only when one of them runs, after its environment is set.
-"""
-
-from pathlib import Path
 from typing import Any
 
 import click
 
 from cft.cli.options import RecipeCommand, apply_flags, recipe_options
 from cft.cli.recipes import find_recipe
-from cft.recipe import Recipe
-
-recipe_option = click.option(
-    "--recipe",
-    "recipe_name",
-    default="pilot",
-    show_default=True,
-    metavar="NAME|FILE",
-    help="A shipped recipe (pilot, sarvam, minicpm) or a YAML file.",
-)
-
-
-def recipe_folder() -> Path:
-    """Folder of the recipes that ship with the project."""
-    return Path(__file__).parent / "recipes"
-
-
-def run_two_stage(recipe: Recipe) -> None:
-    """Run the two-stage flow in this process and print its result."""
-    from cft.home import Home
-    from flows.environment import prepare_environment
-
-    prepare_environment(Home.from_environment())
-
-    from flows.two_stage import run_and_show
-
-    run_and_show(recipe)
-
-
-def run_prepare(recipe: Recipe) -> None:
-    """Run the prepare flow in this process and print its result."""
-    from cft.home import Home
-    from flows.environment import prepare_environment
-
-    prepare_environment(Home.from_environment())
-
-    from flows.prepare import run_and_show
-
-    run_and_show(recipe)
+from deployments.cli import run
+from deployments.cli.recipes import recipe_option
 
 
 @click.command(cls=RecipeCommand)
@@ -66,7 +24,7 @@ def pilot(**flags: Any) -> None:
       cft pilot --itihasa data/itihasa --vbt data/vbt.json --num-rows 2000
       cft pilot --backbone models/my-small-llama --stage1-learning-rate 5e-4
     """
-    run_two_stage(apply_flags(find_recipe("pilot"), flags))
+    run.flow("two_stage", apply_flags(find_recipe("pilot"), flags))
 
 
 @click.command(cls=RecipeCommand)
@@ -80,7 +38,7 @@ def two_stage_command(recipe_name: str, **flags: Any) -> None:
       cft two-stage --recipe sarvam --backbone pretrained/sarvam-1 --itihasa DIR --vbt FILE
       cft recipe pilot > mine.yaml && cft two-stage --recipe mine.yaml
     """
-    run_two_stage(apply_flags(find_recipe(recipe_name), flags))
+    run.flow("two_stage", apply_flags(find_recipe(recipe_name), flags))
 
 
 @click.command(cls=RecipeCommand)
@@ -97,4 +55,4 @@ def prepare_command(recipe_name: str, **flags: Any) -> None:
       cft prepare --recipe sarvam --itihasa DIR --vbt FILE
       cft prepare --num-rows 2000
     """
-    run_prepare(apply_flags(find_recipe(recipe_name), flags))
+    run.flow("prepare", apply_flags(find_recipe(recipe_name), flags))

@@ -1,0 +1,82 @@
+"""``cft deploy``."""
+
+import os
+from pathlib import Path
+
+import click
+
+from cft.errors import CftError
+from cft.home import Home
+
+API = "PREFECT_API_URL"
+
+
+@click.command()
+@click.option("--api", metavar="URL", help=f"The Prefect server.  [default: {API}]")
+@click.option(
+    "--only", multiple=True, metavar="FLOW/NAME", help="These deployments alone; may be repeated."
+)
+@click.option(
+    "--home",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="State folder of the runs.  [default: CFT_HOME, else as deployed before, else ~/.cft]",
+)
+@click.option(
+    "--heartbeat-seconds",
+    type=click.IntRange(min=30),
+    default=60,
+    show_default=True,
+    metavar="N",
+    help="Between two signs of life of a run; after three that are missing it counts as dead.",
+)
+def deploy_command(
+    api: str | None, only: tuple[str, ...], home: Path | None, heartbeat_seconds: int
+) -> None:
+    """Bring a Prefect server to all that cft has: work pools, blocks, automations, deployments.
+
+    What is there and right is left alone; what a person has switched in the UI stays switched.
+    MLFLOW_TRACKING_URI (with MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD) says where runs
+    track, CFT_NTFY_URL, CFT_NTFY_TOPIC and CFT_NTFY_TOKEN where pushes go. They are kept in blocks
+    and need not be given again.
+
+    \b
+    Examples
+      cft deploy --api http://127.0.0.1:4200/api
+      cft deploy --only two-stage/pilot --only retrain/weekly
+    """
+    from deployments.deploy.wanted import Wanted
+    from flows.environment import prepare_environment
+
+    wanted = Wanted.from_environment(home, only, heartbeat_seconds)
+    if api:
+        os.environ[API] = api
+    prepare_environment(Home.from_environment())
+    require_server()
+
+    from deployments.deploy.apply import deploy
+    from deployments.deploy.show import show
+
+    show(deploy(wanted))
+
+
+def require_server() -> None:
+    """Raise a :class:`CftError` where no server is named or it does not answer."""
+    import httpx
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL
+
+    url = PREFECT_API_URL.value()
+    how = (
+        "start one (`prefect server start`), then give its address by --api or "
+        f"{API} (http://127.0.0.1:4200/api)"
+    )
+    if not url:
+        raise CftError(f"{API}: no Prefect server is named; {how}")
+    secret = PREFECT_API_AUTH_STRING.value()
+    user, _, word = secret.get_secret_value().partition(":") if secret else ("", "", "")
+    try:
+        httpx.get(f"{url}/health", auth=(user, word) if secret else None).raise_for_status()
+    except httpx.HTTPError as error:
+        raise CftError(
+            f"{API}: {url} does not answer as a Prefect server ({error}); {how}"
+        ) from None

@@ -1,0 +1,25 @@
+"""What became of one thing on the server."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+CREATED: Final = "created"
+UPDATED: Final = "updated"
+UNCHANGED: Final = "unchanged"
+
+
+@dataclass(frozen=True)
+class Change:
+    """A thing on the server, and whether it was there already.
+
+    Attributes:
+        kind: such as ``work pool``.
+        name: of the thing.
+        what: whether it was made, changed, or found as it should be.
+        id: of the thing on the server.
+    """
+
+    kind: str
+    name: str
+    what: Literal["created", "updated", "unchanged"]
+    id: str

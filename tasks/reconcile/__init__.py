@@ -1,0 +1,1 @@
+"""Finding what died without a word, and mending what it left."""
