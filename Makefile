@@ -3,13 +3,15 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Test processes side by side; a file's tests stay in one. Beyond the cores they only disturb.
+JOBS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup pilot test lint bench clean
 
 help:
 	@echo "make pilot   set up and run the whole two-stage job, offline, in minutes"
-	@echo "make test    set up and run every test"
+	@echo "make test    set up and run every test (JOBS=2 processes)"
 	@echo "make lint    ruff, mypy, import contracts"
 	@echo "make bench   the benchmarks that this machine can run"
 	@echo "make clean   remove .venv and caches (state under CFT_HOME stays)"
@@ -28,7 +30,7 @@ pilot: setup
 	$(BIN)/cft pilot $(ARGS)
 
 test: setup
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check .

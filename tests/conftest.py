@@ -4,6 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A machine with other work is slow, and no test is about that.
+settings.register_profile("cft", deadline=None)
+settings.load_profile("cft")
 
 # Before torch is imported: threads that spin while they wait would take the cores from the
 # processes that the tests start.
@@ -11,11 +16,19 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 ROOT = Path(__file__).resolve().parents[1]
 
+# Minutes each: begun last, they would keep one process busy when the others have nothing left.
+LONG = ("test_readme.py", "test_flow_killed.py", "test_flow_failures.py", "test_flow_registry.py")
+
 
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The project's root folder."""
     return ROOT
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long files first, each whole and in its own order."""
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -13,8 +13,14 @@ from pathlib import Path
 
 import torch
 
-BENCHMARKS = ("encoding", "data")
-SCALED = ("data",)  # those that take a number of rows
+BENCHMARKS = ("encoding", "encoding_cuda", "data", "orchestration", "transfer")
+SCALED = (
+    "data",
+    "encoding",
+    "encoding_cuda",
+    "orchestration",
+    "transfer",
+)  # those that take a number of rows
 
 
 def main() -> None:

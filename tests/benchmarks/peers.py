@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.models import Normalize, Pooling, Transformer
+from tokenizers.processors import TemplateProcessing
 
 from cft.corpora.synthetic import epic
 from cft.model.nano import make_backbone
@@ -26,11 +27,19 @@ def nano(folder: Path) -> Path:
 
 
 def sentence_transformer(backbone: Path, max_length: int, device: str) -> SentenceTransformer:
-    """The same backbone in sentence-transformers: last token, unit norm, dynamic padding.
-
-    Its tokenizer must append EOS by itself, as the nano tokenizer does.
-    """
+    """The same backbone in sentence-transformers: last token, unit norm, dynamic padding."""
     transformer = Transformer(str(backbone), max_seq_length=max_length)
+    tokenizer = transformer.tokenizer
+    ids = tokenizer("a")["input_ids"]
+    if ids[-1] != tokenizer.eos_token_id:
+        specials = [(tokenizer.eos_token, tokenizer.eos_token_id)]
+        pieces = ["$A", tokenizer.eos_token]
+        if ids[0] == tokenizer.bos_token_id:
+            specials.append((tokenizer.bos_token, tokenizer.bos_token_id))
+            pieces.insert(0, tokenizer.bos_token)
+        tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+            single=" ".join(pieces), special_tokens=specials
+        )
     pooling = Pooling(transformer.get_word_embedding_dimension(), pooling_mode="lasttoken")
     return SentenceTransformer(modules=[transformer, pooling, Normalize()], device=device)
 

@@ -35,7 +35,7 @@ def _tree_bytes(pid: int) -> int:
     return total
 
 
-def run(command: str, cwd: Path, env: dict[str, str], timeout: float = 900) -> Ended:
+def run(command: str, cwd: Path, env: dict[str, str], timeout: float = 1400) -> Ended:
     """Run ``command`` in a shell; stdout and stderr together. Kills the whole group on time-out."""
     started = time.monotonic()
     peak = 0

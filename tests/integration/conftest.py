@@ -38,7 +38,7 @@ TINY: dict[str, Any] = {
         "save_steps": 2,
         "logging_steps": 1,
     },
-    "launch": {"device": "cpu", "num_processes": 2},
+    "launch": {"device": "cpu", "num_processes": 1},
     "evaluation": {"bootstrap_samples": 100},
 }
 
@@ -47,6 +47,13 @@ TINY: dict[str, Any] = {
 def tiny() -> Recipe:
     """Both stages in some seconds, on the embedded corpus."""
     return validated(TINY, "the tests")
+
+
+def with_ranks(recipe: Recipe, ranks: int) -> Recipe:
+    """The recipe on more than its one rank, where ranks are the point: each costs its imports."""
+    return recipe.model_copy(
+        update={"launch": recipe.launch.model_copy(update={"num_processes": ranks})}
+    )
 
 
 @pytest.fixture(scope="session")

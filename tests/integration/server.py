@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 import urllib.request
 from pathlib import Path
@@ -26,12 +27,14 @@ class serving:  # noqa: N801 (reads as a verb)
     """Run a server command until its health page answers; end its whole group afterwards."""
 
     def __init__(self, command: str, cwd: Path, env: dict[str, str], health: str) -> None:
+        # A file: a pipe that nobody reads stops a server that has much to say.
+        self.output = tempfile.TemporaryFile()  # noqa: SIM115 (closed as the block ends)
         self.process = subprocess.Popen(
             ["bash", "-c", command],
             cwd=cwd,
             env=env,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=self.output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
@@ -44,14 +47,20 @@ class serving:  # noqa: N801 (reads as a verb)
                 get(self.health)
             except OSError:
                 if self.process.poll() is not None or time.monotonic() > deadline:
-                    self.__exit__()
-                    assert self.process.stdout is not None
-                    pytest.fail(self.process.stdout.read().decode()[-3000:])
+                    self._end()
+                    self.output.seek(0)
+                    said = self.output.read().decode(errors="replace")[-3000:]
+                    self.output.close()
+                    pytest.fail(f"no answer from {self.health}: {said}")
                 time.sleep(0.5)
             else:
                 return
 
     def __exit__(self, *_: object) -> None:
+        self._end()
+        self.output.close()
+
+    def _end(self) -> None:
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGTERM)
             try:

@@ -16,7 +16,7 @@ from tasks.data import require_sources
 from tests.hub import Repository, serve
 from tests.integration.conftest import TINY
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
 
 NLI = "princeton-nlp/datasets-for-simcse"
 

@@ -92,7 +92,7 @@ def test_the_verb_runs_it_again_from_what_is_there(
     file = tmp_path / "mine.yaml"
     file.write_text(json.dumps(recipe.model_dump(mode="json")), encoding="utf-8")
     seen: list[Recipe] = []
-    monkeypatch.setattr(deployments.cli, "run_prepare", seen.append)
+    monkeypatch.setattr("deployments.cli.run.flow", lambda name, recipe: seen.append(recipe))
     command = deployments.cli.prepare_command
     result = CliRunner().invoke(command, ["--recipe", str(file), "--n-negs", "2"])
     assert result.exit_code == 0, result.output

@@ -35,7 +35,7 @@ from tasks.data import store_folder, text_contract, tokenise
 from tasks.machine import supervisor
 from tasks.steps import Steps
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
 
 MODELS = ("base", "stage1", "stage2")
 
@@ -82,7 +82,9 @@ def test_the_flow_run_in_prefect(first_run, prefect_client) -> None:
     assert run.name == "tiny"
     assert run.parameters["recipe"]["stage1"]["max_steps"] == 6
     states = states_of(prefect_client, first_run["flow_run_id"])
-    assert set(states.values()) == {"Completed"}
+    # Another file's tests may have made corpus and backbone in this state folder.
+    assert set(states.values()) <= {"Completed", "Cached"}
+    assert states["train stage1"] == states["train stage2"] == "Completed"
     assert {"corpus", "backbone", "tokenise stage1", "train stage1", "evaluate base"} <= set(states)
 
 
@@ -100,7 +102,7 @@ def test_the_artifacts_in_prefect(first_run, prefect_client) -> None:
 def test_the_training_log_reaches_prefect(first_run, prefect_client) -> None:
     lines = [line for text in logs_of(prefect_client, first_run["flow_run_id"])
              for line in text.splitlines()]  # fmt: skip
-    assert any("global batch 16 triplets" in line for line in lines)
+    assert any("global batch 8 triplets" in line for line in lines)
     assert any(re.search(r"trained 6 steps", line) for line in lines)
     assert not any("%|" in line for line in lines), "redraws of progress bars are noise"
 
@@ -136,6 +138,10 @@ def test_the_files_in_mlflow(first_run, client) -> None:
     for name in ("loss.png", "similarities.png", "heatmap.png"):
         assert (folder / "plots" / name).read_bytes().startswith(b"\x89PNG")
     assert (folder / "report" / "report.md").exists()
+    page = (folder / "report" / "report.html").read_text(encoding="utf-8")
+    assert page == Path(first_run["page"]).read_text(encoding="utf-8")
+    for part in ("stage2 − base", "Failures", "pair 1<", "data:image/png;base64,"):
+        assert part in page
     for model in MODELS:
         assert json.loads((folder / "evaluation" / f"{model}.json").read_text())["figures"]
 

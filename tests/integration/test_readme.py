@@ -7,12 +7,14 @@ does not pass. One home folder is shared, and the commands run in the README's o
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 from cft.mining.dense import DenseEngine
 from cft.mining.mine import mine
@@ -33,7 +35,10 @@ TEST = "make test"
 PREFECT_UI = "PREFECT_HOME=~/.cft/prefect .venv/bin/prefect server start"
 MLFLOW_UI = ".venv/bin/mlflow ui --backend-store-uri sqlite:///$HOME/.cft/mlflow/mlflow.db"
 REAL = ".venv/bin/cft pilot --itihasa data/itihasa --vbt data/vbt.json --num-rows 2000"
-SHORTER = "--nano-max-steps 40 --stage1-max-steps 20 --stage1-warmup-steps 5"
+SHORTER = (
+    "--nano-max-steps 10 --stage1-max-steps 4 --stage1-warmup-steps 1 --stage2-max-steps 4 "
+    "--stage2-warmup-steps 1"
+)
 FETCH = ".venv/bin/cft model fetch sarvam-1"
 TRAIN = (
     ".venv/bin/cft train --model-name-or-path pretrained/sarvam-1 --train-data-path triplets.csv "
@@ -60,7 +65,33 @@ DATA = {
     ".venv/bin/cft data mine --input vbt.csv --output mined.jsonl --method bm25": "mined.jsonl",
     ".venv/bin/cft data inspect processed --samples 2": "processed/manifest.json",
 }
+EVALUATION = {
+    ".venv/bin/cft eval trika --model_path pretrained/sarvam-1 --output_dir eval/base": (
+        "eval/base/evaluation.json"
+    ),
+    ".venv/bin/cft eval trika --model_path train/output/first --base eval/base "
+    "--output_dir eval/tuned": "eval/tuned/evaluation.json",
+    ".venv/bin/cft eval sanskrit-sts --eval_data vbt_eval.json "
+    "--model_path pretrained/sarvam-1": "vbt_eval.json",
+    ".venv/bin/cft eval compare eval/base eval/tuned": "eval/tuned/items.npz",
+    ".venv/bin/cft eval report eval/base eval/tuned --output-dir eval/page": (
+        "eval/page/report.html"
+    ),
+    ".venv/bin/cft eval mteb-sts --model-path pretrained/sarvam-1 "
+    "--tasks TrikaSTS,TrikaRetrieval --no-track": "pretrained/sarvam-1/config.json",
+    ".venv/bin/cft model export train/output/first exported": "exported/modules.json",
+}
 PREPARE = ".venv/bin/cft prepare --recipe pilot"
+RETRAIN = ".venv/bin/cft retrain --recipe pilot --policy promote"
+DEPLOY = ".venv/bin/cft deploy --api http://127.0.0.1:4200/api"
+WORKER = (
+    "PREFECT_API_URL=http://127.0.0.1:4200/api .venv/bin/prefect worker start --pool cpu "
+    "--type process"
+)
+TRIGGER = (
+    "PREFECT_API_URL=http://127.0.0.1:4200/api .venv/bin/prefect deployment run two-stage/pilot "
+    "--watch"
+)
 VENV = "python3.11 -m venv .venv"
 INSTALL = ".venv/bin/pip install --constraint constraints.txt --editable '.[dev]'"
 
@@ -98,7 +129,7 @@ def pilot(place: Place) -> Pilot:
 
 def test_every_command_has_an_executor():
     known = {PILOT, TEST, PREFECT_UI, MLFLOW_UI, REAL, WRITE, OWN, VENV, INSTALL}
-    known |= {FETCH, TRAIN, CONTINUE, RESUME, *DATA, PREPARE}
+    known |= {FETCH, TRAIN, CONTINUE, RESUME, *DATA, *EVALUATION, PREPARE, DEPLOY, TRIGGER, RETRAIN}
     assert set(commands(README)) == known
 
 
@@ -159,7 +190,9 @@ def test_mlflow_ui_command_serves_the_run(pilot: Pilot, place: Place):
         assert "stage1/mean/mrr" in page
 
 
-def test_own_recipe_is_written_changed_and_run(pilot: Pilot, place: Place):
+@pytest.fixture(scope="module")
+def own(place: Place) -> Path:
+    """A recipe of the user's own: the pilot's, with a few steps a stage."""
     assert run(WRITE, place.folder, place.env).code == 0
     recipe = place.folder / "mine.yaml"
     text = recipe.read_text("utf-8")
@@ -167,6 +200,10 @@ def test_own_recipe_is_written_changed_and_run(pilot: Pilot, place: Place):
     text = re.sub(r"max_steps: (400|40)\b", "max_steps: 4", text)
     text = re.sub(r"warmup_steps: (100|10)\b", "warmup_steps: 1", text)
     recipe.write_text(text, "utf-8")
+    return recipe
+
+
+def test_own_recipe_is_written_changed_and_run(pilot: Pilot, place: Place, own: Path):
     ended = run(OWN, place.folder, place.env)
     assert ended.code == 0, ended.output[-4000:]
     assert "Recipe mine" in ended.output
@@ -196,15 +233,23 @@ def fetched(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place.folder / "pretrained" / "sarvam-1"
 
 
-def test_a_fetched_backbone_is_trained_without_an_orchestrator(place: Place, fetched: Path):
+@pytest.fixture(scope="module")
+def trained(place: Place, fetched: Path) -> Path:
+    """The README's first run of a stage alone."""
     lines = [f"anchor {n},positive {n},other {n % 7}" for n in range(60)]
     for name in ("triplets.csv", "domain.csv"):
         text = "\n".join(["sent0,sent1,hard_neg", *lines]) + "\n"
         (place.folder / name).write_text(text, "utf-8")
-    for command in (TRAIN, CONTINUE):
-        ended = run(command, place.folder, place.env)
-        assert ended.code == 0, ended.output[-4000:]
-        assert "adapter in" in ended.output
+    ended = run(TRAIN, place.folder, place.env)
+    assert ended.code == 0, ended.output[-4000:]
+    assert "adapter in" in ended.output
+    return place.folder / "train" / "output" / "first"
+
+
+def test_a_fetched_backbone_is_trained_without_an_orchestrator(place: Place, trained: Path):
+    ended = run(CONTINUE, place.folder, place.env)
+    assert ended.code == 0, ended.output[-4000:]
+    assert "adapter in" in ended.output
     assert "trained already" in run(RESUME, place.folder, place.env).output
     adapters = place.folder.glob("train/output/*/adapter/adapter_model.safetensors")
     assert len(list(adapters)) == 2
@@ -218,12 +263,53 @@ def test_every_verb_of_the_data_writes_what_it_says(place: Place, fetched: Path)
     assert "histogram" not in ended.output, "lengths are shown as bars"
 
 
+def test_every_verb_of_the_evaluation_writes_what_it_says(place: Place, trained: Path):
+    if not (place.folder / "vbt_eval.json").exists():
+        made = next(command for command in DATA if "vbt-eval" in command)
+        assert run(made, place.folder, place.env).code == 0
+    for command, written in EVALUATION.items():
+        ended = run(command, place.folder, place.env)
+        assert ended.code == 0, f"{command}: {ended.output[-4000:]}"
+        assert (place.folder / written).stat().st_size > 0, command
+
+
 def test_the_data_of_a_recipe_are_prepared_once(pilot: Pilot, place: Place):
     ended = run(PREPARE, place.folder, place.env)
     assert ended.code == 0, ended.output[-4000:]
     assert pilot.result["corpus"] in ended.output
     reused = [line for line in ended.output.splitlines() if line.endswith(" reused")]
     assert len(reused) >= 4  # corpus, backbone, both stores
+
+
+def test_a_deployment_is_run_by_a_worker(pilot: Pilot, place: Place, own: Path):
+    """With a few steps: the pilot itself has been run above."""
+    short = shlex.quote("recipe=" + json.dumps(yaml.safe_load(own.read_text("utf-8"))))
+    assert any(f"$ {WORKER}\n" in block for block in blocks(README, "console"))
+    port = str(free_port())
+    env = place.env | {"PREFECT_SERVER_API_PORT": port}
+    health = f"http://127.0.0.1:{port}/api/health"
+    with serving(PREFECT_UI, place.folder, env, health):
+        ended = run(DEPLOY.replace("4200", port), place.folder, place.env)
+        assert ended.code == 0, ended.output[-4000:]
+        assert "two-stage/pilot" in ended.output
+        # The worker is there when the pool knows it; until then the health page answers for it.
+        with serving(WORKER.replace("4200", port), place.folder, place.env, health):
+            trigger = f"{TRIGGER.replace('4200', port)} --param {short}"
+            ended = run(trigger, place.folder, place.env)
+        assert ended.code == 0, ended.output[-4000:]
+        assert "Completed" in ended.output
+        newest = finished_pilot(ended, place.home / ".cft").result
+        assert newest["flow_run_id"] != pilot.result["flow_run_id"]
+        assert newest["model"] == pilot.result["model"]
+        assert int(newest["version"]) > int(pilot.result["version"])
+        page = get(f"http://127.0.0.1:{port}/api/flow_runs/{newest['flow_run_id']}")
+        assert '"state_type":"COMPLETED"' in page.replace(" ", "")
+
+
+def test_a_retraining_finds_that_nothing_is_new(pilot: Pilot, place: Place):
+    ended = run(RETRAIN, place.folder, place.env)
+    assert ended.code == 0, ended.output[-4000:]
+    assert re.search(r"nothing new: version \d+ of cft-embedder", ended.output)
 
 
 def test_installation_by_hand_resolves(tmp_path: Path, place: Place):

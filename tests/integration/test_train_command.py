@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 from cft.tracking.run_directory import RunDirectory
 from tests.tiny import save_backbone
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
 
 SMALL = [
     "--max_steps", "6", "--warmup_steps", "1", "--learning_rate", "1e-2", "--max-length", "64",

@@ -2,7 +2,15 @@
 
 import pytest
 
-OF_A_FLOW = ("CFT_HOME", "MLFLOW_TRACKING_URI")
+OF_A_FLOW = (
+    "CFT_HOME",
+    "CFT_MLFLOW_UI_URL",
+    "CFT_NTFY_STARTED",
+    "CFT_NTFY_TOKEN",
+    "CFT_NTFY_TOPIC",
+    "CFT_NTFY_URL",
+    "MLFLOW_TRACKING_URI",
+)
 
 
 @pytest.fixture(autouse=True)

@@ -54,7 +54,7 @@ def last_states(model, sequences) -> torch.Tensor:
     packed = pack(sequences, "cpu")
     states_1TD = model(
         input_ids=packed.ids_T[None], position_ids=packed.positions_T[None], use_cache=False,
-        attention_plan=AttentionPlan(packed, causal=True),
+        attention_plan=AttentionPlan.of(packed, causal=True),
     ).last_hidden_state  # fmt: skip
     ends = np.cumsum([len(one) for one in sequences]) - 1
     return states_1TD[0, torch.from_numpy(ends)]

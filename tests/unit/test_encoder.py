@@ -8,6 +8,7 @@ from cft.errors import CftError
 from cft.model import attention
 from cft.model.backbone import backbone_digest, load_backbone, load_tokenizer
 from cft.model.encoder import Encoder, _batches
+from cft.model.identity import weights_digest
 from cft.model.lora import attach_lora, save_adapter
 from cft.model.text_contract import TextContract
 from cft.recipe import LoraRecipe, ModelRecipe
@@ -179,3 +180,52 @@ def test_backbone_is_frozen_in_eval_mode_with_packed_attention(backbone):
     assert not any(p.requires_grad for p in model.parameters())
     assert model.config._attn_implementation == attention.NAME
     assert model.config.use_cache is False
+
+
+def test_name_and_revision_say_what_encodes(backbone, adapter, tmp_path):
+    base, tuned = Encoder.load(backbone), Encoder.load(backbone, adapter)
+    assert base.name == "backbone"
+    assert tuned.name == f"{backbone.parent.name}/adapter"
+    mean = Encoder.load(backbone, contract=base.contract.model_copy(update={"pooling": "mean"}))
+    other = Encoder.load(save_backbone(tmp_path / "backbone", seed=1))
+    assert len({one.revision for one in (base, tuned, mean, other)}) == 4
+    assert Encoder.load(save_backbone(tmp_path / "again")).revision == base.revision
+
+
+def test_revision_sees_a_change_in_the_middle_of_a_large_file(tmp_path, monkeypatch):
+    monkeypatch.setattr("cft.model.identity._WHOLE", 1000)
+    monkeypatch.setattr("cft.model.identity._BLOCK", 64)
+    monkeypatch.setattr("cft.model.backbone._SAMPLE", 500)
+    first = weights_digest(save_backbone(tmp_path / "backbone"))
+    path = tmp_path / "backbone" / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[60000:61000] = bytes(1000)
+    path.write_bytes(data)
+    assert weights_digest(tmp_path / "backbone") != first
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ("one text", "one string and not a list of texts"),
+        (["a", None], "text 1 is None .NoneType. and not a string"),
+        (["a", float("nan")], "text 1 is nan .float. and not a string"),
+    ],
+)
+def test_what_is_no_text_is_refused(backbone, texts, message):
+    with pytest.raises(CftError, match=message):
+        Encoder.load(backbone).encode(texts)
+
+
+def test_no_budget_is_refused(backbone):
+    with pytest.raises(CftError, match="batch_tokens: 0 is no budget"):
+        Encoder.load(backbone).encode(["a"], batch_tokens=0)
+
+
+@pytest.mark.parametrize(("value", "what"), [(float("nan"), "NaN or infinite"), (0.0, "all zero")])
+def test_broken_weights_are_told_by_the_first_text(tmp_path, value, what):
+    encoder = Encoder.load(save_backbone(tmp_path / "backbone"), device="cpu")
+    with torch.no_grad():
+        encoder.embedder.backbone.norm.weight.fill_(value)
+    with pytest.raises(CftError, match=f"backbone: 2 of 2 vectors are {what}, first text 0"):
+        encoder.encode(["a", "b"])

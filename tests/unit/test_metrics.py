@@ -8,6 +8,7 @@ import pytrec_eval
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from mteb._evaluators.retrieval_metrics import calculate_retrieval_scores
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
@@ -107,6 +108,21 @@ def test_retrieval_equals_pytrec_eval():
     np.testing.assert_allclose(reciprocal_ranks(ranks), [one["recip_rank"] for one in by_query])
     for k in (1, 3, 5):
         np.testing.assert_allclose(hits(ranks, k), [one[f"recall_{k}"] for one in by_query])
+
+
+def test_retrieval_equals_mtebs():
+    generator = np.random.default_rng(13)
+    query, document = (unit_rows(generator.normal(size=(rows, 7))) for rows in (25, 40))
+    ranks = retrieval_ranks(query, document, np.arange(25), np.arange(25))
+    run = {f"q{q}": {f"d{d}": float(query[q] @ document[d]) for d in range(40)} for q in range(25)}
+    truth = {f"q{q}": {f"d{q}": 1} for q in range(25)}
+    found = calculate_retrieval_scores(run, truth, [1, 3, 5, 40])
+    assert found.mrr["MRR@40"] == pytest.approx(reciprocal_ranks(ranks).mean(), abs=1e-5)
+    for k in (1, 3, 5):
+        share = hits(ranks, k).mean()
+        assert found.recall[f"Recall@{k}"] == pytest.approx(share, abs=1e-5)
+        (hit_rate,) = (value for name, value in found.hit_rate.items() if name.endswith(f"@{k}"))
+        assert hit_rate == pytest.approx(share, abs=1e-5)
 
 
 def test_best_of_several_right_answers_equals_pytrec_eval():

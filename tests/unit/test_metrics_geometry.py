@@ -26,7 +26,7 @@ def cone(rows, width=12, offset=2.0, seed=0):
 
 
 def slow(vector_ND, item_N=None):
-    """The five figures from the whole matrix; pairs of copies of one text are left out."""
+    """The six figures from the whole matrix; pairs of copies of one text are left out."""
     item_N = np.arange(len(vector_ND)) if item_N is None else item_N
     cosine = vector_ND.astype(np.float64) @ vector_ND.astype(np.float64).T
     pairs = [
@@ -38,6 +38,7 @@ def slow(vector_ND, item_N=None):
         np.std(pairs),
         np.min(pairs),
         np.max(pairs),
+        np.ptp(pairs),
         np.log(np.mean(np.exp(-2 * squared_distance))),
     ]
 
@@ -48,7 +49,7 @@ def test_figures_equal_those_of_the_whole_matrix(chunk, monkeypatch):
     vectors = cone(37)
     found = anisotropy(vectors)
     np.testing.assert_allclose(
-        [found.mean, found.std, found.min, found.max, uniformity(vectors)],
+        [found.mean, found.std, found.min, found.max, found.range, uniformity(vectors)],
         slow(vectors),
         atol=1e-5,
     )

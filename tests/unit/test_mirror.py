@@ -1,13 +1,10 @@
 """Events become metrics once, whenever MLflow is there to take them."""
 
 import math
-import socket
-import threading
 import time
 from pathlib import Path
 
 import pytest
-from mlflow import MlflowClient
 
 from cft.home import Home
 from cft.tracking.mirror import EventMirror, legal, metrics_of, params_of
@@ -30,12 +27,6 @@ def run_id(tracking: Tracking) -> str:
 @pytest.fixture
 def run(tmp_path: Path) -> RunDirectory:
     return RunDirectory(tmp_path / "run")
-
-
-@pytest.fixture
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
 
 
 def steps(run: RunDirectory, first: int, last: int) -> None:
@@ -116,42 +107,6 @@ def test_a_param_that_changed_is_noted(tracking, run_id, run) -> None:
     mirror.sync()
     data = tracking.client.get_run(run_id).data
     assert (data.params["ranks"], data.tags["param_drift.ranks"]) == ("2", "4")
-
-
-@pytest.mark.parametrize("answers", [False, True], ids=["refused", "silent"])
-def test_a_dead_server_delays_little_and_loses_nothing(
-    tracking, run_id, run, hasty, answers: bool
-) -> None:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        if answers:
-            listener.listen(8)  # connections are taken and never served
-        dead = MlflowClient(f"http://127.0.0.1:{listener.getsockname()[1]}")
-        mirror = EventMirror(dead, run_id, run)
-        mirror.start(interval=0.1)
-        began = time.monotonic()
-        steps(run, 0, 10)
-        assert time.monotonic() - began < 1, "the job must not feel it"
-        assert mirror.finish(timeout=1.0) is False
-        assert time.monotonic() - began < 4
-    assert mirror.offset == 0
-    assert EventMirror(tracking.client, run_id, run).finish(timeout=10) is True
-    assert len(history(tracking, run_id)) == 10
-
-
-def test_a_server_that_comes_back_gets_everything(tracking, run_id, run, hasty) -> None:
-    mirror = EventMirror(MlflowClient("http://127.0.0.1:9"), run_id, run)
-    mirror.start(interval=0.05, slowest=0.2)
-    steps(run, 0, 10)
-    time.sleep(0.3)
-    mirror.client = tracking.client
-    deadline = time.monotonic() + 10
-    while not history(tracking, run_id) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    steps(run, 10, 20)
-    assert mirror.finish(timeout=10) is True
-    assert [step for step, _ in history(tracking, run_id)] == list(range(20))
-    assert not [one for one in threading.enumerate() if one.name == "event-mirror"]
 
 
 def test_pure_parts() -> None:

@@ -7,7 +7,9 @@ import torch
 from cft.model import attention
 from cft.model.attention import AttentionPlan
 from cft.model.backbone import load_backbone
+from cft.model.compiled import compile_layers
 from cft.model.embedder import Embedder
+from cft.model.last_layer import heed_read_rows
 from cft.model.packing import BUCKET_RATIO, pack
 from tests.tiny import (
     CONFIGS,
@@ -147,7 +149,7 @@ def test_layout_and_its_removal_have_exact_gradients():
         torch.randn(12, heads, 4, dtype=torch.float64, requires_grad=True) for heads in (4, 2, 2)
     )
     for causal in (True, False):
-        plan = AttentionPlan(packed, causal)
+        plan = AttentionPlan.of(packed, causal)
         torch.autograd.gradcheck(
             lambda q, k, v, plan=plan: attention._bucketed(q, k, v, plan, None), (q, k, v)
         )
@@ -184,3 +186,52 @@ def test_fewer_positions_than_tokens_are_refused(tmp_path):
 
     with pytest.raises(CftError, match="256 positions are fewer than max_length 300"):
         load_backbone(save_backbone(tmp_path / "b"), max_length=300)
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "gemma"])
+@pytest.mark.parametrize("checkpointed", [False, True])
+def test_rows_that_nobody_reads_change_nothing(kind, checkpointed):
+    """The last layer's MLP at the pooled positions alone, against all positions."""
+    packed = pack(random_sequences(9, seed=4))
+    found = []
+    for read_U in (None, packed.last_U):
+        model = tiny_model(kind, attention.NAME).train()
+        names = [name for name, _ in model.named_parameters()]
+        assert heed_read_rows(model)
+        assert [name for name, _ in model.named_parameters()] == names
+        if checkpointed:
+            model.gradient_checkpointing_enable()
+        seen = []
+        model.layers[-1].mlp.down_proj.register_forward_pre_hook(
+            lambda module, inputs, seen=seen: seen.append(inputs[0].shape[1])
+        )
+        states_1TD = model(
+            input_ids=packed.ids_T[None],
+            position_ids=packed.positions_T[None],
+            use_cache=False,
+            attention_plan=AttentionPlan.of(packed, causal=True, read_U=read_U),
+        ).last_hidden_state
+        pooled_UD = states_1TD[0, packed.last_U]
+        pooled_UD.square().sum().backward()
+        assert set(seen) == {packed.tokens if read_U is None else packed.texts}
+        found.append([pooled_UD, *(one.grad for one in model.parameters())])
+    for all_rows, read_rows in zip(*found, strict=True):
+        # Sums over other numbers of rows round in another order, on each number of threads.
+        torch.testing.assert_close(read_rows, all_rows, rtol=1e-5, atol=1e-5)
+
+
+def test_compiled_layers_give_the_same_embeddings_for_packs_of_any_size():
+    model = tiny_model("llama", attention.NAME)
+    embedder = Embedder(model, contract())
+    packs = [pack(random_sequences(count, seed=count)) for count in (5, 17)]
+    with torch.inference_mode():
+        eager = [embedder(one) for one in packs]
+        assert compile_layers(model, backend="eager") == 2
+        compiled = [embedder(one) for one in packs]
+    for one, other in zip(eager, compiled, strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-5, atol=1e-6)
+
+
+def test_a_model_without_layers_cannot_be_compiled():
+    with pytest.raises(ValueError, match="Linear has no decoder layers"):
+        compile_layers(torch.nn.Linear(2, 2))

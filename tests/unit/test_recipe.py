@@ -10,7 +10,7 @@ from cft.cli import app
 from cft.cli.options import apply_flags, leaves
 from cft.cli.recipes import as_yaml, find_recipe, shipped_recipes
 from cft.errors import CftError
-from cft.recipe import Recipe, Settings, flattened, load_recipe, validated
+from cft.recipe import Recipe, Settings, flattened, load_recipe, training_digest, validated
 
 
 def test_defaults_are_those_of_the_original_training():
@@ -160,10 +160,9 @@ def test_flags_change_the_recipe():
     ],
 )
 def test_both_spellings_and_list_styles_reach_the_recipe(monkeypatch, spelling):
-    import deployments.cli
 
     seen = []
-    monkeypatch.setattr(deployments.cli, "run_two_stage", seen.append)
+    monkeypatch.setattr("deployments.cli.run.flow", lambda name, recipe: seen.append(recipe))
     result = CliRunner().invoke(app, ["pilot", *spelling, "--triplet_types", "cross_lingual"])
     assert result.exit_code == 0, result.output
     (recipe,) = seen
@@ -186,3 +185,25 @@ def test_recipe_verb_prints_yaml_and_schema():
     assert yaml.safe_load(printed.output)["stage1"]["learning_rate"] == 5e-5
     schema = CliRunner().invoke(app, ["recipe", "--schema"])
     assert '"LoraRecipe"' in schema.output
+
+
+@pytest.mark.parametrize(
+    ("values", "other"),
+    [
+        ({"stage1": {"seed": 8}}, True),
+        ({"stage2": {"temperature": 0.1}}, True),
+        ({"model": {"pooling": "mean"}}, True),
+        ({"model": {"lora": {"r": 16}}}, True),
+        ({"launch": {"num_processes": 2}}, True),
+        ({"launch": {"device": "cpu"}}, False),
+        ({"name": "another"}, False),
+        ({"tracking": {"wait_seconds": 5, "experiment": "other"}}, False),
+        ({"evaluation": {"bootstrap_samples": 500}}, False),
+        # The data's and the backbone's own digests answer for these.
+        ({"data": {"itihasa": "/elsewhere"}}, False),
+        ({"model": {"backbone": "/elsewhere"}}, False),
+    ],
+)
+def test_the_training_digest_is_that_of_the_adapter_alone(values, other):
+    changed = validated(values, "the test")
+    assert (training_digest(changed) != training_digest(Recipe())) is other

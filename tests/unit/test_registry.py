@@ -1,8 +1,10 @@
 """Runs end truthfully; versions, aliases and their two kinds of absence."""
 
 import json
+import os
 from pathlib import Path
 
+import mlflow
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
@@ -11,6 +13,7 @@ from cft.errors import CftError
 from cft.home import Home
 from cft.tracking import registry
 from cft.tracking.runs import Tracking
+from tests.processes import until
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +66,7 @@ def test_a_retry_continues_the_same_run(tracking) -> None:
         first.params({"lr": 0.1})
         raise RuntimeError("crash")
     with tracking.run("r", role="stage1", job="retry", params={"lr": 0.2, "steps": 5}) as second:
-        assert status(tracking, second.id) == "RUNNING"
+        assert until(lambda: status(tracking, second.id) == "RUNNING")
     assert second.id == first.id
     assert status(tracking, second.id) == "FINISHED"
     params = tracking.client.get_run(second.id).data.params
@@ -85,7 +88,7 @@ def test_what_a_run_holds(tracking, home: Home, tmp_path: Path) -> None:
         parent.file(tmp_path / "table.md", "report")
         parent.text("{}", "data/manifest.json")
         parent.dataset("epic", "0123456789abcdef", tmp_path, {"rows": 3}, "training")
-        with tracking.run("child", role="stage1", job="full", parent=parent.id) as child:
+        with tracking.run("child", role="stage1", job="full", parent=parent) as child:
             pass
     run = tracking.client.get_run(parent.id)
     assert len(run.data.params) == 152
@@ -108,10 +111,11 @@ def test_what_a_run_holds(tracking, home: Home, tmp_path: Path) -> None:
 def test_an_unreachable_server_is_one_line(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    unreachable = Tracking.open(home, "registry")
     with pytest.raises(
         CftError, match=r"^MLflow at http://127\.0\.0\.1:9: .*unset MLFLOW"
     ) as error:
-        Tracking.open(home, "registry")
+        _ = unreachable.experiment_id
     assert "\n" not in str(error.value)
 
 
@@ -122,6 +126,29 @@ def logged(tracking: Tracking, run, tmp_path: Path) -> str:
     return registry.log_embedder(
         run, adapter=adapter, backbone=tmp_path / "base", backbone_digest="d" * 16
     )
+
+
+@pytest.mark.parametrize("before", [None, "sqlite:///elsewhere.db"])
+@pytest.mark.parametrize("variable", [None, "sqlite:///of_the_shell.db"])
+def test_registering_leaves_mlflows_own_settings_alone(
+    tracking, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before, variable
+) -> None:
+    job = f"settings-{before is None}-{variable is None}"
+    with tracking.run("r", role="stage1", job=job) as run:
+        uri = logged(tracking, run, tmp_path)
+    mlflow.set_tracking_uri(before)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", variable)
+    try:
+        was = mlflow.get_tracking_uri(), os.environ.get("MLFLOW_TRACKING_URI")
+        made = registry.register(
+            tracking.client, uri, "left-alone", run_id=run.id, job=job, tags={}
+        )
+        assert made.source == uri
+        assert (mlflow.get_tracking_uri(), os.environ.get("MLFLOW_TRACKING_URI")) == was
+    finally:
+        mlflow.set_tracking_uri(None)
 
 
 def test_a_version_carries_its_lineage(tracking, tmp_path: Path) -> None:

@@ -10,11 +10,10 @@ from cft.errors import CftError
 from cft.evaluation import significance
 from cft.evaluation.geometry import GeometryStatistic
 from cft.evaluation.metrics import unit_rows
+from cft.evaluation.resampled import Correlations, Means
 from cft.evaluation.significance import (
     Difference,
     bootstrap,
-    correlations,
-    means,
     paired_bootstrap,
     replicates,
     resamples,
@@ -35,23 +34,23 @@ def test_draws_are_seeded_and_whole():
 
 
 def test_blocks_change_nothing(monkeypatch):
-    whole = replicates(means(SCORES), 80, 300, 1)
+    whole = replicates(Means(SCORES), 80, 300, 1)
     monkeypatch.setattr(significance, "BLOCK_ENTRIES", 700)
     assert len(list(resamples(80, 300, 1))) > 30
-    np.testing.assert_allclose(replicates(means(SCORES), 80, 300, 1), whole)
+    np.testing.assert_allclose(replicates(Means(SCORES), 80, 300, 1), whole)
 
 
 def test_means_of_resamples_equal_indexing():
     table = np.stack([SCORES, SCORES**2], axis=1)
     table[:30, 1] = np.nan
     draws = next(iter(resamples(80, 50, 2)))
-    found = means(table)(draws)
+    found = Means(table)(draws)
     for draw, row in zip(draws, found, strict=True):
         np.testing.assert_allclose(row, [table[draw, 0].mean(), np.nanmean(table[draw, 1])])
 
 
 def test_interval_of_a_mean_is_scipys():
-    (figure,) = bootstrap(means(SCORES), 80, 4000, 3)
+    (figure,) = bootstrap(Means(SCORES), 80, 4000, 3)
     reference = stats.bootstrap(
         (SCORES,), np.mean, n_resamples=4000, method="percentile", rng=3
     ).confidence_interval
@@ -63,7 +62,7 @@ def test_interval_of_a_mean_is_scipys():
 def test_interval_of_correlations_is_scipys():
     x = GENERATOR.normal(size=60)
     y = x + GENERATOR.normal(size=60)
-    figures = bootstrap(correlations(x, y), 60, 3000, 4)
+    figures = bootstrap(Correlations(x, y), 60, 3000, 4)
     for figure, statistic in zip(figures, (stats.spearmanr, stats.pearsonr), strict=True):
         reference = stats.bootstrap(
             (x, y),
@@ -83,7 +82,7 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
     generator = np.random.default_rng(11)
     covered = 0
     for trial in range(300):
-        (figure,) = bootstrap(means(generator.exponential(size=100)), 100, 300, trial)
+        (figure,) = bootstrap(Means(generator.exponential(size=100)), 100, 300, trial)
         covered += figure.low <= 1.0 <= figure.high
     assert 0.89 <= covered / 300 <= 0.985
 
@@ -108,22 +107,22 @@ def test_texts_and_not_pairs_are_resampled_for_pairwise_cosines():
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=40), st.integers(0, 100))
 def test_intervals_stay_within_the_scores(scores, seed):
     scores = np.array(scores)
-    (figure,) = bootstrap(means(scores), len(scores), 100, seed)
+    (figure,) = bootstrap(Means(scores), len(scores), 100, seed)
     assert scores.min() - 1e-9 <= figure.low <= figure.high <= scores.max() + 1e-9
 
 
 def test_more_items_give_a_narrower_interval():
     widths = []
     for size in (50, 200, 800):
-        (figure,) = bootstrap(means(np.resize(SCORES, size)), size, 1000, 0)
+        (figure,) = bootstrap(Means(np.resize(SCORES, size)), size, 1000, 0)
         widths.append(figure.high - figure.low)
     assert widths[0] / widths[1] == pytest.approx(2, rel=0.2)
     assert widths[1] / widths[2] == pytest.approx(2, rel=0.2)
 
 
 def test_an_undefined_figure_is_none_and_a_constant_one_has_no_width():
-    assert bootstrap(correlations(np.ones(9), np.arange(9.0)), 9, 100, 0) == [None, None]
-    (figure,) = bootstrap(means(np.zeros(9)), 9, 100, 0)
+    assert bootstrap(Correlations(np.ones(9), np.arange(9.0)), 9, 100, 0) == [None, None]
+    (figure,) = bootstrap(Means(np.zeros(9)), 9, 100, 0)
     assert (figure.value, figure.low, figure.high) == (0, 0, 0)
 
 
@@ -133,10 +132,10 @@ def test_pairing_sees_what_separate_intervals_hide():
     first = hard
     second = np.clip(hard + 0.03 + generator.normal(size=120) * 0.02, 0, None)
     (before,), (after,) = (
-        bootstrap(means(first), 120, 500, 0),
-        bootstrap(means(second), 120, 500, 0),
+        bootstrap(Means(first), 120, 500, 0),
+        bootstrap(Means(second), 120, 500, 0),
     )
-    (difference,) = paired_bootstrap(means(first), means(second), 120, 500, 0)
+    (difference,) = paired_bootstrap(Means(first), Means(second), 120, 500, 0)
     assert before.overlaps(after)
     assert difference.low > 0
     assert difference.verdict("higher") == "better"
@@ -146,12 +145,12 @@ def test_pairing_sees_what_separate_intervals_hide():
 
 def test_a_difference_turns_over_with_its_sides():
     first, second = SCORES, SCORES[::-1].copy()
-    (there,) = paired_bootstrap(means(first), means(second), 80, 400, 7)
-    (back,) = paired_bootstrap(means(second), means(first), 80, 400, 7)
+    (there,) = paired_bootstrap(Means(first), Means(second), 80, 400, 7)
+    (back,) = paired_bootstrap(Means(second), Means(first), 80, 400, 7)
     assert there.low == pytest.approx(-back.high)
     assert there.high == pytest.approx(-back.low)
     assert there.verdict("higher") == "not distinguishable"
-    (none,) = paired_bootstrap(means(first), means(first), 80, 400, 7)
+    (none,) = paired_bootstrap(Means(first), Means(first), 80, 400, 7)
     assert (none.low, none.value, none.high) == (0, 0, 0)
     assert none.verdict("higher") == "not distinguishable"
 
@@ -161,14 +160,14 @@ def test_a_chance_difference_is_found_about_one_time_in_twenty():
     found = 0
     for trial in range(300):
         first, second = generator.normal(size=(2, 60))
-        (difference,) = paired_bootstrap(means(first), means(second), 60, 200, trial)
+        (difference,) = paired_bootstrap(Means(first), Means(second), 60, 200, trial)
         found += difference.verdict("higher") != "not distinguishable"
     assert found / 300 < 0.11
 
 
 def test_unlike_statistics_are_refused():
     with pytest.raises(CftError, match=r"1 figures against 2; "):
-        paired_bootstrap(means(SCORES), means(np.stack([SCORES, SCORES], 1)), 80, 100, 0)
+        paired_bootstrap(Means(SCORES), Means(np.stack([SCORES, SCORES], 1)), 80, 100, 0)
 
 
 def test_a_figure_without_a_better_way_only_changes():

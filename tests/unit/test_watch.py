@@ -9,7 +9,7 @@ from cft.tracking.run_directory import RunDirectory
 from tasks.machine import supervisor
 from tasks.machine.job import Handle, Job, JobState
 from tasks.machine.local import LocalMachine
-from tasks.watch import LogFollower, Watch
+from tasks.watch import LogFollower, NotWantedError, Watch
 
 
 @pytest.fixture
@@ -107,6 +107,18 @@ def test_deadline_and_stall(run: RunDirectory, limits: dict[str, float], message
     with pytest.raises(TimeoutError, match=message):
         one.until_done()
     assert one.machine.poll(one.handle).running, "the caller decides what becomes of it"
+    one.machine.stop(one.handle)
+
+
+def test_a_cancelled_job_is_left_to_the_caller(run: RunDirectory) -> None:
+    said: list[str] = []
+    one = watch(
+        run, "import time; print('on', flush=True); time.sleep(600)", said, [],
+        cancelled=lambda: bool(said),
+    )  # fmt: skip
+    with pytest.raises(NotWantedError):
+        one.until_done()
+    assert one.machine.poll(one.handle).running
     one.machine.stop(one.handle)
 
 
