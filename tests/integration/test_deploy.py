@@ -219,11 +219,13 @@ def test_a_schedule_starts_a_retraining_that_finds_nothing_new(
     # How long MLflow is waited for makes no other model.
     patient = tiny.tracking.model_copy(update={"wait_seconds": 77})
     settings = RetrainSettings(recipe=tiny.model_copy(update={"tracking": patient}))
+    # The server looks at schedules every few seconds, and a moment that it has missed by then is
+    # passed over: so there is another one soon.
     soon = DeploymentScheduleUpdate(
         slug="soon",
         active=True,
         schedule=IntervalSchedule(
-            interval=timedelta(days=1), anchor_date=datetime.now(UTC) + timedelta(seconds=5)
+            interval=timedelta(seconds=90), anchor_date=datetime.now(UTC) + timedelta(seconds=5)
         ),
         parameters={"settings": settings.model_dump(mode="json")},
     )
@@ -232,6 +234,10 @@ def test_a_schedule_starts_a_retraining_that_finds_nothing_new(
         client.update_deployment(deployment.id, DeploymentUpdate(schedules=[soon]))
     run = server.scheduled(deployment.id)
     assert run.auto_scheduled
+    server.wait_for(run.id, lambda one: not one.state.is_scheduled(), 300)
+    with server.client() as client:
+        (schedule,) = client.read_deployment_schedules(deployment.id)
+        client.update_deployment_schedule(deployment.id, schedule.id, active=False)
     ended = server.wait_for(run.id, lambda one: one.state.is_final(), 600)
     assert ended.state.message == (
         "nothing new: version 1 of cft-embedder was trained on this data, recipe and backbone "
