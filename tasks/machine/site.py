@@ -19,6 +19,7 @@ from tasks.machine.driver.settings import DriverSettings
 from tasks.machine.environment.ensure import Contents, ensure_environment
 from tasks.machine.environment.settings import EnvironmentSettings, project_requirements
 from tasks.machine.job import Job
+from tasks.machine.settings import BASE
 from tasks.machine.ssh.connection import Connection
 from tasks.machine.ssh_machine import SshMachine
 from tasks.machine.transfer.client import push
@@ -26,7 +27,6 @@ from tasks.machine.transfer.code import project_code, ship_code
 
 logger = logging.getLogger("cft.machine")
 
-BASE = "~/.cft-machine"
 IMPORTS = ("torch", "transformers", "peft", "accelerate", "safetensors", "pyarrow", "pydantic")
 
 
