@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from cft.recipe import EvalRecipe, FlagPrefix, Recipe, Settings, TrackingRecipe
+from tasks.machine.settings import MachineSettings
 
 Suite = Literal["trika", "sanskrit-sts"]
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
@@ -25,6 +26,9 @@ class TrainSettings(Settings):
         None,
         description="Folder of an adapter to begin at, with a fresh optimiser, such as that of a "
         "stage 1. Empty: a new adapter.",
+    )
+    machine: Annotated[MachineSettings, FlagPrefix("machine-")] = Field(
+        MachineSettings(), description="Where it trains; all else is done where the flow runs."
     )
 
 

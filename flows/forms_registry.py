@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from cft.recipe import EvalRecipe, FlagPrefix, GateRecipe, Recipe, Settings
+from tasks.machine.settings import MachineSettings
 
 Policy = Literal["promote", "approve", "never"]
 MODEL_NAME = "cft-embedder"
@@ -16,6 +17,9 @@ class RetrainSettings(Settings):
     recipe: Recipe = Field(Recipe(), description="What is trained, and on which data.")
     gate: Annotated[GateRecipe, FlagPrefix("gate-")] = Field(
         GateRecipe(), description="What the challenger must show."
+    )
+    machine: Annotated[MachineSettings, FlagPrefix("machine-")] = Field(
+        MachineSettings(), description="Where it trains; all else is done where the flow runs."
     )
     policy: Policy = Field(
         "approve",

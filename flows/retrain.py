@@ -63,7 +63,7 @@ def retrain(
                 f"nothing new: version {same.version} of {name} was trained on this data, recipe "
                 f"and backbone (gate: {verdict})",
             )
-    trained = _trained(recipe, job, steps, made, record)
+    trained = _trained(settings, job, steps, made, record)
     version = trained["version"]
     ending.note(version=version, training=trained)
 
@@ -119,12 +119,12 @@ def digests_of(recipe: Recipe, made: Prepared) -> dict[str, str]:
 
 
 def _trained(
-    recipe: Recipe, job: str, steps: Steps, made: Prepared, record: Path
+    settings: RetrainSettings, job: str, steps: Steps, made: Prepared, record: Path
 ) -> dict[str, Any]:
     """The two stages, or their record where this flow run has finished them before."""
     if record.exists():
         return json.loads(record.read_text(encoding="utf-8"))
-    result = run_two_stage(recipe, job, steps, made)
+    result = run_two_stage(settings.recipe, job, steps, made, settings.machine)
     if result["version"] is None:
         raise CftError(
             "MLflow: has not taken the new version yet, so it cannot be held to the gate; retry "

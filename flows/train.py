@@ -15,6 +15,7 @@ from cft.tracking.runs import PENDING
 from cft.triplets.manifest import contamination_note, load_manifest
 from flows.forms import TrainSettings
 from flows.hooks import hooks
+from flows.place import place_for
 from flows.prepare import prepared
 from tasks.data import require_full_batches
 from tasks.evaluate import evaluate_model, evaluation_folder
@@ -45,7 +46,9 @@ def train(settings: TrainSettings = TrainSettings()) -> dict[str, Any]:  # noqa:
     here = home.runs / job
     made = prepared(recipe, home, steps)
     corpus, backbone = made.corpus, made.backbone
-    require_full_batches(recipe, {stage: made.stores[stage]})
+    stores = {str(stage): made.stores[stage]}
+    if settings.machine.kind == "local":
+        require_full_batches(recipe, stores)
 
     def evaluated(model: str, adapter: Path | None) -> Path:
         target = evaluation_folder(home, recipe, corpus, backbone, adapter, model)
@@ -59,16 +62,19 @@ def train(settings: TrainSettings = TrainSettings()) -> dict[str, Any]:  # noqa:
         evaluations = {"base": evaluated("base", None)}
         if begin:
             evaluations[START] = evaluated(START, begin)
-        spec = train_spec(
-            recipe,
-            stage,
-            store=made.stores[stage],
-            backbone=backbone,
-            init_adapter=begin,
-            data_digest=corpus.name,
-            code=code,
-        )
-        adapter = Path(steps.do(f"train {stage}", train_stage, spec, str(here / stage), run))
+        with place_for(settings.machine, recipe, home, job, steps, run, stores) as place:
+            spec = train_spec(
+                recipe,
+                stage,
+                store=made.stores[stage],
+                backbone=backbone,
+                init_adapter=begin,
+                data_digest=corpus.name,
+                code=code,
+                place=place,
+            )
+            folder = str(here / stage)
+            adapter = Path(steps.do(f"train {stage}", train_stage, spec, folder, run, place))
         steps.do(f"log {stage}", log_model, run, str(adapter), str(backbone))
         evaluations[stage] = evaluated(stage, adapter)
         results = str(here / "results")

@@ -17,6 +17,7 @@ from cft.triplets.manifest import contamination_note, load_manifest
 from cft.triplets.prepare import STAGES
 from flows.console import end_on_signals, use_terminal
 from flows.hooks import hooks
+from flows.place import place_for
 from flows.prepare import Prepared, prepared
 from flows.summary import show
 from tasks.backbone import given_backbone
@@ -27,6 +28,7 @@ from tasks.evaluate import (
     measure_similarity,
     similarity_folder,
 )
+from tasks.machine.settings import MachineSettings
 from tasks.steps import Steps
 from tasks.track import (
     Trained,
@@ -42,24 +44,32 @@ from tasks.train import TrainingError, train_spec, train_stage
 
 
 @flow(name="two-stage", flow_run_name="{recipe.name}", **hooks())
-def two_stage(recipe: Recipe = Recipe()) -> dict[str, Any]:  # noqa: B008 (shown in the form)
+def two_stage(
+    recipe: Recipe = Recipe(),  # noqa: B008 (shown in the form)
+    machine: MachineSettings = MachineSettings(),  # noqa: B008 (shown in the form)
+) -> dict[str, Any]:
     """Train a Sanskrit-English embedder in two stages and say what it gained.
 
     Args:
         recipe: every setting; the defaults are those of the original two-stage training.
+        machine: where both stages train; all else is done where the flow runs.
 
     Returns:
         References to all that was made: folders, run ids, the registered version, the steps. The
         same stands in ``result.json`` in the run directory.
     """
     home, job = Home.from_environment(), str(flow_run.id)
-    result = run_two_stage(recipe, job, Steps())
+    result = run_two_stage(recipe, job, Steps(), machine=machine)
     write_json(home.runs / job / "result.json", result)
     return result
 
 
 def run_two_stage(
-    recipe: Recipe, job: str, steps: Steps, made: Prepared | None = None
+    recipe: Recipe,
+    job: str,
+    steps: Steps,
+    made: Prepared | None = None,
+    machine: MachineSettings = MachineSettings(),  # noqa: B008 (frozen)
 ) -> dict[str, Any]:
     """The steps of :func:`two_stage` within the flow run that is the job.
 
@@ -68,6 +78,7 @@ def run_two_stage(
         job: id of the flow run.
         steps: record of the flow run.
         made: data and backbone, where they were prepared before.
+        machine: where both stages train.
     """
     started = time.perf_counter()
     home, code = Home.from_environment(), code_version()
@@ -75,7 +86,8 @@ def run_two_stage(
 
     made = made or prepared(recipe, home, steps)
     corpus, backbone, stores = made.corpus, made.backbone, made.stores
-    require_full_batches(recipe, stores)
+    if machine.kind == "local":  # of another the ranks are known when it is there
+        require_full_batches(recipe, stores)
     target = similarity_folder(home, recipe, corpus, backbone)
     measured = (recipe, str(corpus), str(backbone))
     similarity = steps.reuse("similarity", measure_similarity, target, *measured)
@@ -89,23 +101,27 @@ def run_two_stage(
     with two_stage_run(home, recipe, job, corpus, backbone, code) as tracked:
         evaluations = {"base": evaluated("base", None)}
         trained: list[Trained] = []
-        for stage in STAGES:
-            spec = train_spec(
-                recipe,
-                stage,
-                store=stores[stage],
-                backbone=backbone,
-                init_adapter=trained[-1].adapter if trained else None,
-                data_digest=corpus.name,
-                code=code,
-            )
-            with tracked.stage(stage, recipe) as run:
-                track_similarity(tracked, run, stage, str(similarity))
-                folder = str(here / stage)
-                adapter = steps.do(f"train {stage}", train_stage, spec, folder, run)
-                model = steps.do(f"log {stage}", log_model, run, adapter, str(backbone))
-            trained.append(Trained(stage, run, Path(adapter), model))
-            evaluations[stage] = evaluated(stage, Path(adapter))
+        with place_for(machine, recipe, home, job, steps, tracked.parent, stores) as place:
+            for stage in STAGES:
+                spec = train_spec(
+                    recipe,
+                    stage,
+                    store=stores[stage],
+                    backbone=backbone,
+                    init_adapter=trained[-1].adapter if trained else None,
+                    data_digest=corpus.name,
+                    code=code,
+                    place=place,
+                )
+                with tracked.stage(stage, recipe) as run:
+                    track_similarity(tracked, run, stage, str(similarity))
+                    folder = str(here / stage)
+                    adapter = steps.do(f"train {stage}", train_stage, spec, folder, run, place)
+                    model = steps.do(f"log {stage}", log_model, run, adapter, str(backbone))
+                trained.append(Trained(stage, run, Path(adapter), model))
+        # Nothing is evaluated while a machine waits that is paid by the minute.
+        for one in trained:
+            evaluations[one.stage] = evaluated(one.stage, one.adapter)
 
         results = here / "results"
         folders = {stage: here / stage for stage in STAGES}
@@ -151,7 +167,10 @@ def run_two_stage(
     }
 
 
-def run_and_show(recipe: Recipe) -> dict[str, Any]:
+def run_and_show(
+    recipe: Recipe,
+    machine: MachineSettings = MachineSettings(),  # noqa: B008 (frozen)
+) -> dict[str, Any]:
     """Run the flow in this process and print its table and how to open both UIs on it.
 
     Exits with code 1, after the last lines of its log, when a training process failed. SIGTERM
@@ -163,7 +182,7 @@ def run_and_show(recipe: Recipe) -> dict[str, Any]:
     if recipe.model.backbone:
         given_backbone(recipe.model.backbone, recipe.model.trust_remote_code)
     try:
-        result = two_stage(recipe)
+        result = two_stage(recipe, machine)
     except TrainingError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)

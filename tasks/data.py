@@ -136,13 +136,18 @@ def evaluation_set(corpus: Path) -> EvalSet:
     return EvalSet.load(corpus / EVALUATION_SET)
 
 
-def require_full_batches(recipe: Recipe, stores: dict[str, Path]) -> None:
+def require_full_batches(recipe: Recipe, stores: dict[str, Path], ranks: int | None = None) -> None:
     """Refuse, before anything is launched, a stage with fewer triplets than one global batch.
+
+    Args:
+        recipe: what will train.
+        stores: the triplets of each stage.
+        ranks: of the machine that trains; None: of this one.
 
     Raises:
         CftError: naming the stage, both counts and what to change.
     """
-    ranks = world_size_for(recipe.launch)
+    ranks = ranks or world_size_for(recipe.launch)
     for stage, folder in stores.items():
         size = (recipe.stage1 if stage == "stage1" else recipe.stage2).batch_size_for(ranks)
         rows = TokenStore.open(folder).rows

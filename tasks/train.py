@@ -1,7 +1,6 @@
 """Training one stage: started on a machine, watched to its end, never left behind."""
 
 import contextlib
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,27 +11,19 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 
 from cft.errors import CftError
-from cft.home import Home
 from cft.recipe import Recipe
 from cft.tracking.run_directory import RunDirectory
 from cft.tracking.runs import TrackedRun
-from cft.training.launch import (
-    launch_command,
-    launch_environment,
-    resolve_device,
-    world_size_for,
-)
 from cft.training.spec import TrainSpec
+from tasks.machine.hire import hire_of, lease_settings, still_there
 from tasks.machine.job import Job, Machine
-from tasks.machine.jobs import GRACE
-from tasks.machine.local import LocalMachine
+from tasks.machine.place import HERE, Allowance, Place, at
 from tasks.machine.watcher import watching
+from tasks.notify.machines import cost_warning
 from tasks.own_state import asking, leave
 from tasks.watch import NotWantedError, Watch
 
 LAST_LINES = 20
-# The training process needs neither server nor credential: what it is not told it cannot leak.
-PRIVATE = ("PREFECT_", "MLFLOW_", "CFT_NTFY_")
 
 
 class TrainingError(RuntimeError):
@@ -48,42 +39,63 @@ def train_spec(
     init_adapter: Path | None,
     data_digest: str,
     code: dict[str, Any],
+    place: Place = HERE,
 ) -> TrainSpec:
-    """What a training process has to do."""
+    """What a training process has to do, with as many ranks as suit the place."""
     return TrainSpec(
         recipe=recipe,
         stage=stage,
         store=str(store),
         backbone=str(backbone),
         init_adapter=str(init_adapter) if init_adapter else None,
-        world_size=world_size_for(recipe.launch),
+        world_size=place.ranks(recipe.launch),
         data_digest=data_digest,
         code=code,
     )
 
 
 @task(name="train-stage", cache_policy=NO_CACHE, retries=0)
-def train_stage(spec: TrainSpec, folder: str, tracked: TrackedRun) -> str:
+def train_stage(spec: TrainSpec, folder: str, tracked: TrackedRun, place: Place = HERE) -> str:
     """Train one stage and return the folder of its adapter.
 
     The run directory is the memory: with the same one a retry attaches to a job that still runs,
     goes on from its newest checkpoint, or finds the work done.
 
+    Args:
+        spec: what to do.
+        folder: the run directory, on this machine also where the job runs on another.
+        tracked: the run in MLflow.
+        place: where to train.
+
     Raises:
-        CftError: the job refused its input.
+        CftError: the job refused its input, or a rented machine is gone or has cost its cap.
         TrainingError: the job failed, was killed or showed no sign of life.
     """
     run = RunDirectory(folder)
     write_spec(run, spec)
     tracked.follow(run)
+    say = get_run_logger().info
     try:
         if not run.adapter.is_dir():
-            with watching(run.path):
-                follow(LocalMachine(GRACE), run, spec)
+            with (
+                watching(run.path),
+                at(place, say, _asking(place, tracked)) as (machine, job_of),
+            ):
+                follow(machine, job_of(run.path, spec), run, spec, place)
     finally:
         for path in (run.spec, *sorted(run.path.glob("train-*.log"))):
             tracked.file(path, "run")
     return str(run.adapter)
+
+
+def _asking(place: Place, tracked: TrackedRun) -> Callable[[int], None] | None:
+    """What a connection to a rented machine does about its failures."""
+    if place.entry is None:
+        return None
+    settings = lease_settings(tracked.home, place.entry.job)
+    if settings is None:
+        return None
+    return still_there(hire_of(tracked.home, settings).provider, place.entry)
 
 
 def write_spec(run: RunDirectory, spec: TrainSpec) -> None:
@@ -94,7 +106,10 @@ def write_spec(run: RunDirectory, spec: TrainSpec) -> None:
     """
     if run.spec.exists():
         before = TrainSpec.load(run.spec)
-        if before.model_copy(update={"code": spec.code}) != spec:
+        free: dict[str, Any] = {"code": spec.code}
+        if run.adapter.is_dir():  # how many ranks it took is not asked again
+            free["world_size"] = spec.world_size
+        if before.model_copy(update=free) != spec:
             raise CftError(
                 f"{run.spec}: this run was begun with other settings or data; start a new run"
             )
@@ -102,23 +117,16 @@ def write_spec(run: RunDirectory, spec: TrainSpec) -> None:
     spec.save(run.spec)
 
 
-def follow(machine: Machine, run: RunDirectory, spec: TrainSpec) -> None:
+def follow(
+    machine: Machine, job: Job, run: RunDirectory, spec: TrainSpec, place: Place = HERE
+) -> None:
     """Start the job or attach to it, and stay until it has ended.
 
     However this function is left (an error, Ctrl-C, SIGTERM, a cancelled flow), no process of the
     job is left running. Only the death of this process itself spares the job, which then goes on.
     """
     logger = get_run_logger()
-    device = spec.recipe.launch.device
-    hidden = dict.fromkeys(name for name in os.environ if name.startswith(PRIVATE))
-    handle = machine.start(
-        Job(
-            run.path,
-            launch_command(run.path, spec.world_size, device),
-            {**hidden, **launch_environment(spec.world_size, device)},
-            slot_of(device),
-        )
-    )
+    handle = machine.start(job)
     started = time.monotonic()
     try:
         logger.info(
@@ -137,6 +145,8 @@ def follow(machine: Machine, run: RunDirectory, spec: TrainSpec) -> None:
                 say=logger.info,
                 progress=_progress_artifact(spec),
                 cancelled=cancelled,
+                guard=_allowance(place),
+                interval=place.interval,
             ).until_done()
     except NotWantedError:
         machine.stop(handle)
@@ -156,14 +166,11 @@ def follow(machine: Machine, run: RunDirectory, spec: TrainSpec) -> None:
     logger.info("%s: finished in %.0f s", spec.stage, time.monotonic() - started)
 
 
-def slot_of(device: str) -> Path | None:
-    """What a job on this device must have to itself: this host's GPUs; a CPU is shared.
-
-    The work pool lets one training run at a time, but a job outlives its flow run.
-    """
-    if resolve_device(device) != "cuda":
-        return None
-    return Home.from_environment().slots / "gpu.lock"
+def _allowance(place: Place) -> Callable[[], None]:
+    entry = place.entry
+    if entry is None:
+        return lambda: None
+    return Allowance(place, lambda: cost_warning(entry), time.time)
 
 
 def _with_log(message: str, run: RunDirectory) -> str:

@@ -71,6 +71,7 @@ class Watch:
         progress: gets the percentage of steps that are done, from 0 to 100.
         deadline: seconds after which the job is stopped.
         cancelled: whether the job is not wanted any more.
+        guard: asked at every look; what it raises is raised, and the job still runs.
         stall: seconds without a new event or log line after which the job is stopped.
 
     Both begin to count when the job does: one that waits for its slot may wait.
@@ -85,6 +86,7 @@ class Watch:
     deadline: float = 7 * 24 * 3600
     stall: float = 3600
     cancelled: Callable[[], bool] = lambda: False
+    guard: Callable[[], None] = lambda: None
     interval: float = 0.5
     _log: LogFollower = field(init=False)
     _event_offset: int = field(init=False, default=0)
@@ -114,6 +116,7 @@ class Watch:
                 return state
             if self.cancelled():
                 raise NotWantedError("cancelled")
+            self.guard()
             now = time.monotonic()
             if state.state == "waiting":
                 started = last_sign = now

@@ -7,15 +7,18 @@ import click
 from cft.cli.options import RecipeCommand, apply_flags, leaves, options_for
 from cft.cli.recipes import find_recipe
 from deployments.cli import run
+from deployments.cli.machine import machine_options, taken_machine
 from deployments.cli.recipes import recipe_option
 from flows.forms_registry import PromoteSettings, RetrainSettings, RollbackSettings
 
-RETRAIN, ROLLBACK = tuple(leaves(RetrainSettings)), tuple(leaves(RollbackSettings))
+RETRAIN = tuple(one for one in leaves(RetrainSettings) if one.path[0] != "machine")
+ROLLBACK = tuple(leaves(RollbackSettings))
 PROMOTE = tuple(one for one in leaves(PromoteSettings) if one.path != ("version",))
 
 
 @click.command(cls=RecipeCommand)
 @recipe_option
+@machine_options
 @options_for(RETRAIN)
 def retrain_command(recipe_name: str, **flags: Any) -> None:
     """Train a challenger where data, recipe or backbone are new, and hold it to the gate.
@@ -28,7 +31,8 @@ def retrain_command(recipe_name: str, **flags: Any) -> None:
       cft retrain --recipe sarvam --policy promote
       cft retrain --recipe mine.yaml --force
     """
-    settings = RetrainSettings(recipe=find_recipe(recipe_name))
+    machine = taken_machine(flags)
+    settings = RetrainSettings(recipe=find_recipe(recipe_name), machine=machine)
     run.flow("retrain", apply_flags(settings, flags, RETRAIN))
 
 

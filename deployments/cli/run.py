@@ -6,7 +6,7 @@ from cft.home import Home
 from cft.recipe import Settings
 
 
-def flow(name: str, settings: Settings) -> None:
+def flow(name: str, *settings: Settings) -> None:
     """Run the flow of the module ``flows.<name>`` in this process and print its result.
 
     Its environment is set first: Prefect and MLflow read theirs once, on import.
@@ -14,4 +14,4 @@ def flow(name: str, settings: Settings) -> None:
     from flows.environment import prepare_environment
 
     prepare_environment(Home.from_environment())
-    import_module(f"flows.{name}").run_and_show(settings)
+    import_module(f"flows.{name}").run_and_show(*settings)

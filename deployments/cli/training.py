@@ -7,10 +7,12 @@ import click
 from cft.cli.options import RecipeCommand, apply_flags, recipe_options
 from cft.cli.recipes import find_recipe
 from deployments.cli import run
+from deployments.cli.machine import machine_options, taken_machine
 from deployments.cli.recipes import recipe_option
 
 
 @click.command(cls=RecipeCommand)
+@machine_options
 @recipe_options
 def pilot(**flags: Any) -> None:
     """Run the two-stage job on two cores in minutes, with no network.
@@ -24,11 +26,13 @@ def pilot(**flags: Any) -> None:
       cft pilot --itihasa data/itihasa --vbt data/vbt.json --num-rows 2000
       cft pilot --backbone models/my-small-llama --stage1-learning-rate 5e-4
     """
-    run.flow("two_stage", apply_flags(find_recipe("pilot"), flags))
+    machine = taken_machine(flags)
+    run.flow("two_stage", apply_flags(find_recipe("pilot"), flags), machine)
 
 
 @click.command(cls=RecipeCommand)
 @recipe_option
+@machine_options
 @recipe_options
 def two_stage_command(recipe_name: str, **flags: Any) -> None:
     """Run the two-stage job of a recipe: data, stage 1, stage 2, evaluation, registration.
@@ -36,9 +40,12 @@ def two_stage_command(recipe_name: str, **flags: Any) -> None:
     \b
     Examples
       cft two-stage --recipe sarvam --backbone pretrained/sarvam-1 --itihasa DIR --vbt FILE
+      cft two-stage --recipe sarvam --backbone pretrained/sarvam-1 --machine me@gpu-box
+      cft two-stage --recipe sarvam --backbone pretrained/sarvam-1 --machine lambda --max-cost 10
       cft recipe pilot > mine.yaml && cft two-stage --recipe mine.yaml
     """
-    run.flow("two_stage", apply_flags(find_recipe(recipe_name), flags))
+    machine = taken_machine(flags)
+    run.flow("two_stage", apply_flags(find_recipe(recipe_name), flags), machine)
 
 
 @click.command(cls=RecipeCommand)
