@@ -1,6 +1,7 @@
 """Training one stage: started on a machine, watched to its end, never left behind."""
 
 import contextlib
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 
 from cft.errors import CftError
+from cft.files import write_json
 from cft.recipe import Recipe
 from cft.tracking.run_directory import RunDirectory
 from cft.tracking.runs import TrackedRun
@@ -82,6 +84,7 @@ def train_stage(spec: TrainSpec, folder: str, tracked: TrackedRun, place: Place 
                 at(place, say, _asking(place, tracked)) as (machine, job_of),
             ):
                 follow(machine, job_of(run.path, spec), run, spec, place)
+        _name_backbone(run, spec)
     finally:
         for path in (run.spec, *sorted(run.path.glob("train-*.log"))):
             tracked.file(path, "run")
@@ -96,6 +99,14 @@ def _asking(place: Place, tracked: TrackedRun) -> Callable[[int], None] | None:
     if settings is None:
         return None
     return still_there(hire_of(tracked.home, settings).provider, place.entry)
+
+
+def _name_backbone(run: RunDirectory, spec: TrainSpec) -> None:
+    """Let the adapter name the backbone that is here: another host has its copy elsewhere."""
+    path = run.adapter / "adapter_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    if config.get("base_model_name_or_path") != spec.backbone:
+        write_json(path, config | {"base_model_name_or_path": spec.backbone})
 
 
 def write_spec(run: RunDirectory, spec: TrainSpec) -> None:

@@ -37,8 +37,8 @@ def deploy_command(
 
     What is there and right is left alone; what a person has switched in the UI stays switched.
     MLFLOW_TRACKING_URI (with MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD) says where runs
-    track, CFT_NTFY_URL, CFT_NTFY_TOPIC and CFT_NTFY_TOKEN where pushes go. They are kept in blocks
-    and need not be given again.
+    track, CFT_NTFY_URL, CFT_NTFY_TOPIC and CFT_NTFY_TOKEN where pushes go, LAMBDA_API_KEY whose
+    machines are rented. They are kept in blocks and need not be given again.
 
     \b
     Examples

@@ -14,10 +14,10 @@ from pydantic import Field, SecretStr
 
 from cft.home import HOME_VARIABLE, TRACKING_VARIABLE, Home
 from deployments.deploy.change import CREATED, UNCHANGED, UPDATED, Change
-from deployments.deploy.wanted import PASSWORD, USER, Wanted
+from deployments.deploy.wanted import LAMBDA_KEY, PASSWORD, USER, Wanted
 
 DOCUMENT = "default"
-MACHINE, MLFLOW = "cft-machine", "cft-mlflow"
+MACHINE, MLFLOW, LAMBDA = "cft-machine", "cft-mlflow", "cft-lambda"
 B = TypeVar("B", bound=Block)
 
 
@@ -45,19 +45,34 @@ class MlflowBlock(Block):
     password: SecretStr | None = Field(default=None, description="Where the server asks for one.")
 
 
+class LambdaBlock(Block):
+    """The account at Lambda Cloud."""
+
+    _block_type_name = "cft Lambda Cloud"
+    _block_type_slug = LAMBDA
+    _description = "The account that machines are rented from."
+
+    api_key: SecretStr | None = Field(
+        default=None, description="Of the API. Empty: LAMBDA_API_KEY of the worker, or no rentals."
+    )
+
+
 def environment_from_blocks() -> dict[str, str]:
     """Variables whose values the worker takes from the blocks when a run starts."""
-    machine, mlflow = f"prefect.blocks.{MACHINE}.{DOCUMENT}", f"prefect.blocks.{MLFLOW}.{DOCUMENT}"
+    machine, mlflow, rented = (
+        f"prefect.blocks.{slug}.{DOCUMENT}" for slug in (MACHINE, MLFLOW, LAMBDA)
+    )
     return {
         HOME_VARIABLE: f"{{{{ {machine}.home }}}}",
         TRACKING_VARIABLE: f"{{{{ {mlflow}.tracking_uri }}}}",
         USER: f"{{{{ {mlflow}.username }}}}",
         PASSWORD: f"{{{{ {mlflow}.password }}}}",
+        LAMBDA_KEY: f"{{{{ {rented}.api_key }}}}",
     }
 
 
 def ensure_blocks(client: SyncPrefectClient, wanted: Wanted) -> list[Change]:
-    """The machine and MLflow, from what was asked for, else as they are, else the defaults."""
+    """The three blocks, from what was asked for, else as they are, else the defaults."""
     before = stored(client, MachineBlock, DOCUMENT).get("home")
     home = str(wanted.home or before or Home.from_environment().path)
     tracked = stored(client, MlflowBlock, DOCUMENT).get("tracking_uri")
@@ -71,6 +86,9 @@ def ensure_blocks(client: SyncPrefectClient, wanted: Wanted) -> list[Change]:
     return [
         ensure_block(client, MachineBlock, DOCUMENT, {"home": home}, {}),
         ensure_block(client, MlflowBlock, DOCUMENT, mlflow, {}),
+        ensure_block(
+            client, LambdaBlock, DOCUMENT, {"api_key": wanted.lambda_key}, {"api_key": None}
+        ),
     ]
 
 

@@ -9,6 +9,7 @@ from cft.errors import CftError
 from cft.home import HOME_VARIABLE, TRACKING_VARIABLE
 from flows.environment import HEARTBEAT_SECONDS
 
+LAMBDA_KEY = "LAMBDA_API_KEY"
 USER, PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
 
 
@@ -21,6 +22,7 @@ class Wanted:
         tracking_uri: where they track. None: likewise.
         tracking_user: of the tracking server.
         tracking_password: of the tracking server.
+        lambda_key: of Lambda Cloud's API, where machines are rented.
         only: names of deployments, such as ``two-stage/pilot``. Empty: all.
         heartbeat_seconds: between two signs of life of a flow run.
     """
@@ -29,6 +31,7 @@ class Wanted:
     tracking_uri: str | None = None
     tracking_user: str | None = None
     tracking_password: str | None = field(default=None, repr=False)
+    lambda_key: str | None = field(default=None, repr=False)
     only: tuple[str, ...] = ()
     heartbeat_seconds: int = HEARTBEAT_SECONDS
 
@@ -54,6 +57,7 @@ class Wanted:
             tracking_uri=os.environ.get(TRACKING_VARIABLE) or None,
             tracking_user=os.environ.get(USER) or None,
             tracking_password=os.environ.get(PASSWORD) or None,
+            lambda_key=os.environ.get(LAMBDA_KEY) or None,
             only=only,
             heartbeat_seconds=heartbeat_seconds,
         )

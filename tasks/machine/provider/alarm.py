@@ -27,7 +27,7 @@ class Alarm:
         )
 
 
-OnAlarm = Callable[[Alarm], None]
+OnAlarm = Callable[[Alarm], object]
 
 
 def log_alarm(alarm: Alarm) -> None:
