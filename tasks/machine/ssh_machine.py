@@ -80,10 +80,11 @@ class SshMachine:
         return _SESSION.sub("_", f"{run.parent.name[:8]}-{run.name}-{mark}")
 
     def start(self, job: Job) -> Handle:
-        """Start the job, or attach when its run directory there has a living one.
+        """Start the job, or attach when its run directory there has a living or a finished one.
 
-        A host that does not know the run yet gets the events and the newest checkpoint that are
-        here: a job whose host was lost goes on from them on another.
+        What ended well while nobody watched is not done again: it is only brought home. A host
+        that does not know the run yet gets the events and the newest checkpoint that are here: a
+        job whose host was lost goes on from them on another.
 
         Raises:
             CftError: the host cannot start it.
@@ -92,6 +93,10 @@ class SshMachine:
         known = self._until_heard(f"test -f {shlex.quote(folder)}/job_host.py", None)
         names = [run.events.name] if run.events.exists() else []
         names += [f"checkpoints/{one.name}" for one in checkpoints(run)[-1:]]
+        if known.ok:
+            found = self._first_answer(job.run)
+            if found["adapter"] and _state(found).state == "finished":
+                return self._handle(job.run, found["supervisor"], attached=True)
         if not known.ok and names:
             push(self.connection, run.path, folder, names)
         command = [*_with(job.environment), *job.command]
@@ -107,13 +112,16 @@ class SshMachine:
         if begun.get("tmux") is False:
             self.say("the host has no tmux; the job runs as well, but nobody can attach to it")
         record = self._first_answer(job.run)["supervisor"]
+        return self._handle(job.run, record, attached=bool(begun.get("attached")))
+
+    def _handle(self, run: Path, record: dict[str, Any], *, attached: bool) -> Handle:
         return Handle(
             machine=self.name,
-            run=str(job.run),
+            run=str(run),
             pid=int(record["pid"]),
             start=str(record["start"]),
             token=str(record["token"]),
-            attached=bool(begun.get("attached")),
+            attached=attached,
         )
 
     def poll(self, handle: Handle) -> JobState:

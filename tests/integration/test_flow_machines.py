@@ -4,6 +4,7 @@ The host is this one, through a real SSH server; the provider is the contract se
 """
 
 import json
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from flows.forms_machines import SweepSettings
 from flows.sweep import sweep
 from flows.train import train
 from flows.two_stage import two_stage
+from tasks.machine import supervisor
 from tasks.machine.hire import identity_of, lease_folder
 from tasks.machine.provider.ledger import ledger_of
 from tasks.machine.provider.settings import LambdaSettings
@@ -97,7 +99,7 @@ def test_a_host_of_ones_own_makes_the_adapters_that_this_machine_makes(
 @pytest.fixture(scope="module")
 def recipe(tiny: Recipe) -> Recipe:
     """Steps enough to be struck between two of them."""
-    stage1 = {"max_steps": 400, "save_steps": 50, "learning_rate": 5e-4}
+    stage1 = {"max_steps": 200, "save_steps": 50, "learning_rate": 5e-4}
     return tiny.model_copy(
         update={"name": "rented", "stage1": tiny.stage1.model_copy(update=stage1)}
     )
@@ -169,6 +171,7 @@ def test_after_kill_9_of_worker_and_flow_the_run_attaches_finishes_and_gives_bac
     start: Callable[[], str],
     account: LambdaAccount,
     rented: MachineSettings,
+    base: Path,
     undisturbed: str,
     sink: Sink,
     monkeypatch: pytest.MonkeyPatch,
@@ -178,11 +181,15 @@ def test_after_kill_9_of_worker_and_flow_the_run_attaches_finishes_and_gives_bac
     folder = RunDirectory(place.home.runs / run / "stage1")
     until(lambda: max_step(folder) >= 20, 600)
     assert len(account.living) == 1
+    # It must still be in mid-training when the retry has come so far, which takes half a minute.
+    there = RunDirectory(base / "runs" / run / "stage1")
+    pids = supervisor.members(str(supervisor.read_json(there.path / "supervisor.json")["token"]))
+    supervisor.signal_all(pids, signal.SIGSTOP)
     kill(worker)
     for process in flow_processes(run):
         process.kill()
-    assert not folder.adapter.is_dir(), "the strike came too late"
-    assert watcher_of(lease_folder(place.home, run)).state == "dead"
+    assert not there.adapter.is_dir(), "the strike came too late"
+    until(lambda: watcher_of(lease_folder(place.home, run)).state == "dead", 30)
     # Its run may be taken up again, so the sweep leaves it for a while.
     (row,) = swept(place, rented.cloud, monkeypatch)["rows"]
     assert (row["job"], row["verdict"]) == (run, "keep")
@@ -190,6 +197,8 @@ def test_after_kill_9_of_worker_and_flow_the_run_attaches_finishes_and_gives_bac
     second = place.start_worker()
     try:
         place.retry(run)
+        until(lambda: watcher_of(folder.path).state == "alive", 600)
+        supervisor.signal_all(pids, signal.SIGCONT)
         assert place.wait(run, "Completed", "Failed", "Crashed") == "Completed", tail(
             place.home.path / "worker.log"
         )
@@ -228,6 +237,7 @@ def test_with_the_worker_gone_for_good_one_sweep_leaves_no_machine(
     kill(worker)
     for process in flow_processes(run):
         process.kill()
+    until(lambda: watcher_of(lease_folder(place.home, run)).state == "dead", 30)
     assert len(account.living) == 1
     result = swept(place, rented.cloud, monkeypatch, grace_minutes=0)
     assert account.living == []

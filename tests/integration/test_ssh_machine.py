@@ -365,3 +365,22 @@ def test_a_time_limit_is_kept_by_the_host_itself(tmp_path) -> None:
     assert (status["state"], status["stopped"], status["reason"]) == (
         "killed", True, "not done within 1 s",
     )  # fmt: skip
+
+
+def test_what_finished_while_nobody_watched_is_brought_home_and_not_done_again(place) -> None:
+    machine, job = place.machine(), place.job(3)
+    machine.start(job)
+    until(lambda: supervisor.read_json(place.far / "status.json").get("state") == "finished", 60)
+    until(
+        lambda: (
+            not supervisor.members(supervisor.read_json(place.far / "supervisor.json")["token"])
+        ),
+        10,
+    )
+    later = place.machine()
+    handle = later.start(job)
+    assert handle.attached
+    assert later.poll(handle).state == "finished"
+    assert (place.run.adapter / "weights").stat().st_size == 300_000
+    assert steps_of(place.run) == [1, 2, 3]
+    assert log_of(place.run).count("begins at") == 1
