@@ -7,6 +7,7 @@ imported only when one of them runs, after its environment is set.
 from deployments.cli.deploying import deploy_command
 from deployments.cli.evaluating import baselines_command, evaluate_command
 from deployments.cli.machines import machines_command
+from deployments.cli.notebook import notebook_command
 from deployments.cli.notifying import notify_command
 from deployments.cli.recipes import recipe_folder
 from deployments.cli.registry import promote_command, retrain_command, rollback_command
@@ -18,6 +19,7 @@ __all__ = [
     "deploy_command",
     "evaluate_command",
     "machines_command",
+    "notebook_command",
     "notify_command",
     "pilot",
     "prepare_command",

@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cft.errors import CftError
 from cft.files import digest_folder
@@ -21,13 +22,16 @@ from tasks.machine.environment.settings import EnvironmentSettings, project_requ
 from tasks.machine.job import Job
 from tasks.machine.settings import BASE
 from tasks.machine.ssh.connection import Connection
-from tasks.machine.ssh_machine import SshMachine
 from tasks.machine.transfer.client import push
 from tasks.machine.transfer.code import project_code, ship_code
+
+if TYPE_CHECKING:  # it brings torch, which takes seconds and only training needs
+    from tasks.machine.ssh_machine import SshMachine
 
 logger = logging.getLogger("cft.machine")
 
 IMPORTS = ("torch", "transformers", "peft", "accelerate", "safetensors", "pyarrow", "pydantic")
+IMPORTS_OF = {"notebook": ("jupyterlab", "ipykernel")}
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,7 @@ def make_ready(
     *,
     base: str = BASE,
     python: str | None = None,
+    extras: tuple[str, ...] = (),
     say: Callable[[str], None] = logger.info,
 ) -> Site:
     """Make a host ready to train.
@@ -83,6 +88,7 @@ def make_ready(
         environment: where environments lie there and how they are made.
         base: our folder there; ``~/`` is the user's home.
         python: an interpreter that has all that training imports, in place of an environment.
+        extras: of the project, which an environment that is built has besides: ``notebook``.
         say: told what goes on.
 
     Raises:
@@ -103,14 +109,14 @@ def make_ready(
     code = ship_code(connection, project_code(), base)
     say(f"{host}: {device}, code in {code}")
     if python is None:
-        made = ensure_environment(connection, _contents(), environment, on_line=say)
+        made = ensure_environment(connection, _contents(extras), environment, on_line=say)
         say(f"{host}: environment {made.key}{' was there' if made.cached else ' built'}")
         python = made.python
     return Site(base, code, python, device, count, report)
 
 
-def _contents() -> Contents:
-    """What training imports, in the versions that run here."""
+def _contents(extras: tuple[str, ...] = ()) -> Contents:
+    """What training imports, and what the extras bring, in the versions that run here."""
     import cft
 
     root = Path(cft.__file__).resolve().parents[1]
@@ -121,8 +127,9 @@ def _contents() -> Contents:
         raise CftError(
             f"{constraints}: no such file; run from a checkout, or name the host's own python"
         ) from None
-    requirements = project_requirements(root / "pyproject.toml", "train")
-    return Contents(text, requirements, IMPORTS)
+    requirements = project_requirements(root / "pyproject.toml", *extras)
+    imports = IMPORTS + tuple(name for extra in extras for name in IMPORTS_OF.get(extra, ()))
+    return Contents(text, requirements, imports)
 
 
 def put(connection: Connection, base: str, path: Path) -> str:
@@ -145,7 +152,7 @@ def put(connection: Connection, base: str, path: Path) -> str:
 
 
 def training_job(
-    machine: SshMachine, site: Site, run: Path, spec: TrainSpec, slot: Path | None = None
+    machine: "SshMachine", site: Site, run: Path, spec: TrainSpec, slot: Path | None = None
 ) -> Job:
     """The job that trains a run directory on the host; its inputs are brought there first."""
     connection = machine.connection

@@ -26,6 +26,7 @@ from tests.integration.command import run
 from tests.integration.pilot import Pilot, finished_pilot
 from tests.integration.readme import blocks, commands, write_data
 from tests.integration.server import free_port, get, serving
+from tests.jupyter import Page, end
 from tests.tiny import save_backbone
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,6 +93,8 @@ TRIGGER = (
     "PREFECT_API_URL=http://127.0.0.1:4200/api .venv/bin/prefect deployment run two-stage/pilot "
     "--watch"
 )
+NOTEBOOK = ".venv/bin/cft notebook --machine local"
+NOTEBOOK_STOP = f"{NOTEBOOK} --stop"
 VENV = "python3.11 -m venv .venv"
 INSTALL = ".venv/bin/pip install --constraint constraints.txt --editable '.[dev]'"
 
@@ -130,6 +133,7 @@ def pilot(place: Place) -> Pilot:
 def test_every_command_has_an_executor():
     known = {PILOT, TEST, PREFECT_UI, MLFLOW_UI, REAL, WRITE, OWN, VENV, INSTALL}
     known |= {FETCH, TRAIN, CONTINUE, RESUME, *DATA, *EVALUATION, PREPARE, DEPLOY, TRIGGER, RETRAIN}
+    known |= {NOTEBOOK, NOTEBOOK_STOP}
     assert set(commands(README)) == known
 
 
@@ -310,6 +314,19 @@ def test_a_retraining_finds_that_nothing_is_new(pilot: Pilot, place: Place):
     ended = run(RETRAIN, place.folder, place.env)
     assert ended.code == 0, ended.output[-4000:]
     assert re.search(r"nothing new: version \d+ of cft-embedder", ended.output)
+
+
+def test_a_notebook_of_this_machine_answers_until_it_is_stopped(place: Place):
+    state = place.home / ".cft"
+    try:
+        ended = run(NOTEBOOK, place.folder, place.env)
+        assert ended.code == 0, ended.output
+        (url,) = [line for line in ended.output.splitlines() if line.startswith("http://")]
+        assert Page(url).answers()
+        assert run(NOTEBOOK_STOP, place.folder, place.env).code == 0
+        assert not Page(url).answers()
+    finally:
+        end(state)
 
 
 def test_installation_by_hand_resolves(tmp_path: Path, place: Place):

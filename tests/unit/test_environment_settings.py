@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from cft.errors import CftError
 from tasks.machine.environment.ensure import Contents, environment_key
 from tasks.machine.environment.settings import EnvironmentSettings, project_requirements
+from tasks.machine.site import _contents
 
 CONTENTS = Contents("six==1.17.0\n", ("six>=1.16", "idna"), ("six",))
 SETTINGS = EnvironmentSettings()
@@ -29,6 +30,15 @@ def test_an_extra_brings_those_that_it_names(root: Path) -> None:
     assert len(set(found)) == len(found)
 
 
+def test_an_environment_for_notebooks_has_besides_what_serves_them() -> None:
+    plain, more = _contents(), _contents(("notebook",))
+    assert set(plain.requirements) < set(more.requirements)
+    new = set(more.requirements) - set(plain.requirements)
+    assert [one.partition(">")[0] for one in new] == ["jupyterlab"]
+    assert {"jupyterlab", "ipykernel"} == set(more.imports) - set(plain.imports)
+    assert "\njupyterlab==" in more.constraints
+
+
 def test_extras_that_name_each_other_end(tmp_path: Path) -> None:
     text = '[project]\nname = "x"\n[project.optional-dependencies]\na = ["x[b, c]"]\n'
     (tmp_path / "pyproject.toml").write_text(text + 'b = ["x[a]", "one"]\nc = ["two"]\n')
@@ -36,7 +46,8 @@ def test_extras_that_name_each_other_end(tmp_path: Path) -> None:
 
 
 def test_an_extra_that_is_not_there_is_named(root: Path) -> None:
-    with pytest.raises(CftError, match=r"no extra 'train'; it has dev, eval, orchestrate"):
+    known = "dev, eval, notebook, orchestrate"
+    with pytest.raises(CftError, match=f"no extra 'train'; it has {known}"):
         project_requirements(root / "pyproject.toml", "train")
 
 
