@@ -45,7 +45,7 @@ def jobs_of(home: Home, flow_run_id: str) -> list[FoundJob]:
     Raises:
         CftError: the id is not the name of a run.
     """
-    _require_name(flow_run_id)
+    require_run_id(flow_run_id)
     return list(_living(home, flow_run_id))
 
 
@@ -73,7 +73,12 @@ def stop_jobs(home: Home, flow_run_id: str, grace: float = GRACE) -> list[FoundJ
     ]
 
 
-def _require_name(flow_run_id: str) -> None:
+def require_run_id(flow_run_id: str) -> None:
+    """Refuse what cannot be the name of a run's folder.
+
+    Raises:
+        CftError: it is not one.
+    """
     if not flow_run_id or not flow_run_id.replace("-", "").replace("_", "").isalnum():
         raise CftError(f"flow run {flow_run_id!r}: not an id; give the one that Prefect shows")
 
