@@ -8,26 +8,35 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import pytest
 from mlflow import MlflowClient
+from prefect.client.orchestration import get_client
 
+from cft.errors import CftError
 from cft.files import digest_file
 from cft.home import Home
 from cft.recipe import Recipe
 from cft.tracking.run_directory import RunDirectory
 from flows.forms import TrainSettings
-from flows.forms_machines import SweepSettings
+from flows.forms_machines import NotebookSettings, SweepSettings
+from flows.notebook import notebook
 from flows.sweep import sweep
 from flows.train import train
 from flows.two_stage import two_stage
 from tasks.machine import supervisor
 from tasks.machine.hire import identity_of, lease_folder
+from tasks.machine.notebook import notebook_at
 from tasks.machine.provider.ledger import ledger_of
 from tasks.machine.provider.settings import LambdaSettings
 from tasks.machine.settings import MachineSettings
+from tasks.machine.ssh.connection import Connection
+from tasks.machine.ssh.known_hosts import KnownHosts
 from tasks.machine.watcher import watcher_of
 from tests.integration.prefect_processes import Place, flow_processes, kill, tail
 from tests.integration.speaking import speaking_to
@@ -94,6 +103,44 @@ def test_a_host_of_ones_own_makes_the_adapters_that_this_machine_makes(
     history = client.get_metric_history(made["mlflow_run_id"], "machine/dollars")
     assert not history, "nothing was rented"
     assert watcher_of(lease_folder(home, made["flow_run_id"])).left
+
+
+def test_a_flow_serves_a_notebook_for_its_time_and_ends_it(
+    home: Home, host: Sshd, tmp_path: Path
+) -> None:
+    machine = MachineSettings(
+        kind="ssh", ssh=host.settings(), base=str(tmp_path / "there"), python=sys.executable
+    )
+    settings = NotebookSettings(machine=machine, device="cpu", hours=0.008)
+    seen: list[tuple[int, str]] = []
+
+    def visit() -> None:
+        link = until(lambda: next(iter(home.runs.glob("*/notebook.url")), None), 120)
+        assert link.stat().st_mode & 0o777 == 0o600
+        url = urlsplit(link.read_text(encoding="utf-8").strip())
+        address = f"http://{url.netloc}/api/status?{url.query}"
+        with urlopen(address, timeout=30) as answer:
+            seen.append((answer.status, url.query))
+
+    with ThreadPoolExecutor(1) as pool:
+        visited = pool.submit(visit)
+        result = notebook(settings)
+        visited.result()
+    assert result["ended"] == "its time is over"
+    ((status, query),) = seen
+    assert status == 200
+    assert not list(home.runs.glob("*/notebook.url"))
+    with Connection(host.settings(), KnownHosts(tmp_path / "hosts")) as there:
+        assert notebook_at(there, machine.base) is None
+    with get_client(sync_client=True) as client:
+        pages = [one.data for one in client.read_artifacts() if one.key == "notebook"]
+    assert len(pages) == 1
+    assert query.partition("=")[2] not in str(pages), "the UI is read by others"
+
+
+def test_a_flow_does_not_serve_its_own_machine(home: Home) -> None:
+    with pytest.raises(CftError, match="choose ssh or lambda, or run `cft notebook"):
+        notebook()
 
 
 @pytest.fixture(scope="module")
