@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import urlopen
+from uuid import UUID
 
 import pytest
 from mlflow import MlflowClient
 from prefect.client.orchestration import get_client
+from prefect.states import Cancelling
 
 from cft.errors import CftError
 from cft.files import digest_file
@@ -200,9 +202,15 @@ def rented(account: LambdaAccount, host: Sshd, base: Path) -> MachineSettings:
 
 
 @pytest.fixture(scope="module")
-def start(place: Place, recipe: Recipe, rented: MachineSettings) -> Callable[[], str]:
-    deployment, settings = place.deploy(train), TrainSettings(recipe=recipe, machine=rented)
-    return lambda: place.trigger(deployment, {"settings": settings.model_dump(mode="json")})
+def start(place: Place, recipe: Recipe, rented: MachineSettings) -> Callable[..., str]:
+    """Start the flow, of another recipe where one is given."""
+    deployment = place.deploy(train)
+
+    def trigger(other: Recipe | None = None) -> str:
+        settings = TrainSettings(recipe=other or recipe, machine=rented)
+        return place.trigger(deployment, {"settings": settings.model_dump(mode="json")})
+
+    return trigger
 
 
 def swept(place: Place, cloud: LambdaSettings, patch: pytest.MonkeyPatch, **more: Any) -> Any:
@@ -268,6 +276,29 @@ def test_after_kill_9_of_worker_and_flow_the_run_attaches_finishes_and_gives_bac
     assert len(titles) == len(set(titles)), "each once"
     said = (place.home.path / "worker.log").read_text(errors="replace")
     assert KEY not in said
+
+
+def test_cancelling_ends_the_job_keeps_what_it_saved_and_gives_the_machine_back(
+    place: Place, start: Callable[..., str], account: LambdaAccount, recipe: Recipe, base: Path
+) -> None:
+    long = recipe.stage1.model_copy(update={"max_steps": 20_000, "save_steps": 10})
+    worker = place.start_worker()
+    try:
+        run = start(recipe.model_copy(update={"stage1": long}))
+        folder = RunDirectory(place.home.runs / run / "stage1")
+        until(lambda: max_step(folder) >= 15, 600)
+        record = supervisor.read_json(base / "runs" / run / "stage1" / "supervisor.json")
+        began = time.monotonic()
+        with place.client() as client:
+            client.set_flow_run_state(UUID(run), Cancelling())
+        until(lambda: not supervisor.members(str(record["token"])), 60)
+        assert time.monotonic() - began < 20, "every rank has ended soon"
+        until(lambda: not account.living, 120)
+        assert place.wait(run, "Cancelled", "Failed", "Completed") == "Cancelled"
+        until(lambda: [one.state for one in ledger_of(place.home).of_job(run)] == ["released"], 60)
+    finally:
+        kill(worker)
+    assert list(folder.checkpoints.glob("checkpoint-*")), "what it saved is here"
 
 
 def test_with_the_worker_gone_for_good_one_sweep_leaves_no_machine(
