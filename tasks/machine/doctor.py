@@ -73,7 +73,7 @@ def _here(home: Home, machine: MachineSettings, gpu: bool | None) -> Iterator[Fi
     yield _imports(f"{sys.executable}, {version}", missing)
     yield _space("disk", doctor_host.room(home.path), LEAST_GB)
     if gpu is not False:
-        yield _gpus(remote, machine, gpu)
+        yield driver_finding(remote, machine, gpu)
     jobs = [[job.flow_run_id, job.stage, job.state.state] for job in living_jobs(home)]
     yield _jobs(home, jobs)
 
@@ -104,7 +104,7 @@ def _there(
     yield _key(host, keys)
     moment, user, system, name, *programs = lines
     yield Finding("host", "well", f"{user} on {name}, {system}")
-    yield _clock(moment, before, after)
+    yield clock_finding(moment, before, after)
     yield _tmux(programs)
     seen = _look(connection, machine) if any(one.endswith("python3") for one in programs) else None
     if seen is None:
@@ -114,7 +114,7 @@ def _there(
     else:
         yield from _folders(home, machine, connection, seen, system)
     if gpu is not False:
-        yield _gpus(connection, machine, gpu)
+        yield driver_finding(connection, machine, gpu)
     if seen is not None:
         yield _jobs(home, seen["jobs"])
 
@@ -140,7 +140,14 @@ def _key(host: Host, keys: KnownHosts) -> Finding:
     )
 
 
-def _clock(moment: str, before: float, after: float) -> Finding:
+def clock_finding(moment: str, before: float, after: float) -> Finding:
+    """How far the host's clock is from ours.
+
+    Args:
+        moment: its seconds since the epoch, as its ``date`` prints them.
+        before: ours, when it was asked.
+        after: ours, when it had answered.
+    """
     whole, _, part = moment.partition(".")
     try:
         there = float(f"{whole}.{part}" if part.isdigit() else whole)  # not every date knows %N
@@ -231,7 +238,14 @@ def _space(name: str, found: dict[str, Any], least: float) -> Finding:
     return Finding(name, "well", text)
 
 
-def _gpus(remote: Remote, machine: MachineSettings, gpu: bool | None) -> Finding:
+def driver_finding(remote: Remote, machine: MachineSettings, gpu: bool | None) -> Finding:
+    """What a training would find of the driver, and do about it.
+
+    Args:
+        remote: the host.
+        machine: settings, with the driver's policy.
+        gpu: as of :func:`diagnose`.
+    """
     try:
         facts = parse(probe(remote))
     except CftError as error:

@@ -94,12 +94,11 @@ def job_lives(run: RunDirectory) -> bool | None:
     """
     if supervisor.read_json(run.path / "supervisor.json"):
         return LocalMachine().find(run.path) is not None
-    watched = watcher_of(run.path).state == "alive"
-    if str(run.read_status().get("state") or "running") not in LIVING:
-        return False
-    if (run.path / RECORD).exists():
-        return True if watched else None
-    return watched  # it is about to be started, or never was
+    if watcher_of(run.path).state == "alive":
+        # It may be about to start the job, which the status of an earlier attempt does not say.
+        return True
+    ended = str(run.read_status().get("state") or "running") not in LIVING
+    return None if (run.path / RECORD).exists() and not ended else False
 
 
 def follow_log(
@@ -107,7 +106,6 @@ def follow_log(
     lines: int,
     *,
     lives: Callable[[RunDirectory], bool | None] = job_lives,
-    patience: float = UNWATCHED_SECONDS,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[str]:
     """The last lines of a job's log, then new ones as they come, until it has ended.
@@ -116,7 +114,6 @@ def follow_log(
         run: the run directory.
         lines: how many of those that are there already.
         lives: tells whether the job lives.
-        patience: seconds for which nobody need watch a job on another host.
         sleep: waits for so many seconds.
 
     Raises:
@@ -132,7 +129,7 @@ def follow_log(
         alive = lives(run)
         yield from follower.lines(final=alive is False)
         unknown = unknown + POLL_SECONDS if alive is None else 0.0
-        if unknown > patience:
+        if unknown > UNWATCHED_SECONDS:
             raise CftError(
                 f"run {run.path.parent.name}: nobody watches its {run.path.name}, which may go on "
                 "on its host; retry the run in Prefect to take it up"

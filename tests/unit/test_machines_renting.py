@@ -1,5 +1,8 @@
 """``cft machines up`` and ``down`` against the contract server: what is asked, refused and left."""
 
+import os
+import signal
+
 import pytest
 from click.testing import CliRunner
 
@@ -64,22 +67,53 @@ def test_up_says_what_cannot_be_had(cloud) -> None:
     assert cloud.launches() == []
 
 
-def test_ctrl_c_while_it_boots_gives_it_back(cloud, account, monkeypatch) -> None:
-    sleep, pressed = cloud.clock.sleep, []
+def interrupting(cloud, monkeypatch, *presses):
+    """Act in the first waits after there is a machine."""
+    sleep, left = cloud.clock.sleep, list(presses)
 
     def pressing(seconds):
-        if cloud.living and not pressed:
-            pressed.append(True)
-            raise KeyboardInterrupt
+        if cloud.living and left:
+            left.pop(0)()
         sleep(seconds)
 
     monkeypatch.setattr(cloud.clock, "sleep", pressing)
+
+
+def ctrl_c():
+    raise KeyboardInterrupt
+
+
+def close_terminal():
+    os.kill(os.getpid(), signal.SIGHUP)
+
+
+def terminate():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("press", [ctrl_c, close_terminal, terminate])
+def test_ctrl_c_and_the_like_while_it_boots_give_it_back(
+    cloud, account, monkeypatch, press
+) -> None:
+    interrupting(cloud, monkeypatch, press)
+    before = signal.getsignal(signal.SIGTERM)
     shown = machines(cloud, "up", "--yes", "--instance-types", A10, code=130)
     assert "Ctrl-C while it boots gives it back" in shown
     assert "interrupted; nothing is rented" in shown
     assert len(cloud.launches()) == 1
     assert cloud.living == []
     assert account.states == ["released"]
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_whoever_does_not_wait_for_that_either_is_told_the_key(cloud, account, monkeypatch) -> None:
+    interrupting(cloud, monkeypatch, ctrl_c, ctrl_c)
+    shown = machines(cloud, "up", "--yes", "--instance-types", A10, code=130)
+    (entry,) = account.entries
+    assert f"cft machines down {entry.key}" in shown
+    assert len(cloud.living) == 1
+    machines(cloud, "down", entry.key, "--yes")
+    assert cloud.living == []
 
 
 def test_down_by_key_and_by_id_waits_until_they_are_gone(cloud, account) -> None:
