@@ -33,8 +33,14 @@ def fsync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def write_atomic(path: Path, content: str | bytes) -> None:
-    """Replace ``path`` by ``content`` so that a reader sees the old file or the new one."""
+def write_atomic(path: Path, content: str | bytes, *, private: bool = False) -> None:
+    """Replace ``path`` by ``content`` so that a reader sees the old file or the new one.
+
+    Args:
+        path: of the file; its folder is made.
+        content: all of it; text is written as UTF-8.
+        private: only its owner may read it, at no moment anybody else.
+    """
     data = content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL)
@@ -44,7 +50,8 @@ def write_atomic(path: Path, content: str | bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         # mkstemp makes files that only their owner reads; results are shared like any other file.
-        Path(beside).chmod(0o666 & ~_umask())
+        if not private:
+            Path(beside).chmod(0o666 & ~_umask())
         Path(beside).replace(path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):

@@ -16,17 +16,21 @@ from prefect.logging.loggers import flow_run_logger
 from cft.errors import one_line
 from cft.home import Home
 from cft.recipe import TrackingRecipe
+from tasks.machine.hire import give_back, lease_folder
 from tasks.machine.jobs import stop_jobs
+from tasks.machine.remote_jobs import stop_remote_jobs
 from tasks.notify import push
 from tasks.notify.bounded import within
 from tasks.notify.facts import Facts, facts_of, said_by
 from tasks.notify.links import flow_run_page, tracked_run_page
+from tasks.notify.machines import release_failed
 from tasks.notify.outcome import Ending, Outcome, compared, outcome_push
 from tasks.notify.registered import known_of
 from tasks.notify.settings import find_settings
 
 SECONDS = 12.0  # all that a push may hold a run
 API_SECONDS = 3.0
+MACHINE_SECONDS = 40.0  # the end of a machine is asked for at once, and often seen by then
 LIVING = "Its training goes on unwatched; retry the run to take it up."
 
 
@@ -38,9 +42,9 @@ def hooks(routine: bool = False) -> dict[str, Any]:
     """
     well = {} if routine else {"on_running": [tell_started], "on_completion": [tell_completed]}
     return well | {
-        "on_failure": [tell_failed],
-        "on_crashed": [tell_crashed],
-        "on_cancellation": [end_jobs, tell_cancelled],
+        "on_failure": [end_machines, tell_failed],
+        "on_crashed": [tell_crashed],  # its machine is kept: a retry finds its training there
+        "on_cancellation": [end_jobs, end_machines, tell_cancelled],
     }
 
 
@@ -91,6 +95,33 @@ def end_jobs(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None
             logger.info("%s: its job was stopped", job.stage)
     except Exception as error:
         logger.warning("the jobs of this run were not stopped (%s)", one_line(error))
+
+
+def end_machines(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """Give back what a run has rented, and end its jobs on a host of one's own.
+
+    The flow's own process has done so where it could; what this cannot, the sweep does.
+    """
+    logger, home, run = flow_run_logger(flow_run, flow), Home.from_environment(), str(flow_run.id)
+    try:
+        if not lease_folder(home, run).is_dir():
+            return
+        note = f"its run is {state.name.lower() if state.name else 'over'}"
+        released = within(
+            MACHINE_SECONDS + 5.0,
+            lambda: give_back(
+                home, run, note, MACHINE_SECONDS, lambda alarm: release_failed(alarm, home)
+            ),
+        )
+        for entry in released:
+            logger.info("%s: given back", entry.identity.name)
+        for job in stop_remote_jobs(home, run, seconds=MACHINE_SECONDS):
+            logger.info("%s: its job on %s was stopped", job.stage, job.address)
+    except Exception as error:
+        logger.warning(
+            "the machine of this run may still be there (%s); see `cft machines list`",
+            one_line(error),
+        )
 
 
 def _bounded(ending: Ending, flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:

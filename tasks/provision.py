@@ -31,7 +31,12 @@ MACHINE_LOG = "machine-{:%Y%m%d%H%M%S}.log"
 
 @task(name="provision", cache_policy=NO_CACHE, retries=0)
 def provision(
-    machine: MachineSettings, host: Host, entry: Entry | None, launch: LaunchRecipe, log: str
+    machine: MachineSettings,
+    host: Host,
+    entry: Entry | None,
+    launch: LaunchRecipe,
+    log: str,
+    extras: tuple[str, ...] = (),
 ) -> Place:
     """Make a host ready to train: driver, code, environment. Doing so twice sends nothing twice.
 
@@ -41,6 +46,7 @@ def provision(
         entry: of the ledger, where it is rented.
         launch: of the recipe: whether GPUs are wanted.
         log: file that gets a timestamped line for all that goes on.
+        extras: of the project, for an environment with more than training needs.
 
     Raises:
         CftError: it cannot be made ready; says why.
@@ -54,6 +60,7 @@ def provision(
             machine.environment,
             base=machine.base,
             python=machine.python,
+            extras=extras,
             say=say,
         )
     if site.driver is not None:
@@ -65,7 +72,13 @@ def provision(
 
 @contextlib.contextmanager
 def reached(
-    machine: MachineSettings, home: Home, job: str, log: Path, tracked: TrackedRun, *, gpu: bool
+    machine: MachineSettings,
+    home: Home,
+    job: str,
+    log: Path,
+    tracked: TrackedRun | None = None,
+    *,
+    gpu: bool,
 ) -> Iterator[tuple[Host, Entry | None]]:
     """The host of a job for as long as a block runs: the one that is named, or a rented one.
 
@@ -74,7 +87,7 @@ def reached(
         home: the state folder.
         job: id of the flow run.
         log: file that gets a timestamped line for all that goes on.
-        tracked: the run in MLflow, which learns what the rental has cost.
+        tracked: the run in MLflow, if any, which learns what the rental has cost.
         gpu: whether GPUs will be used.
 
     Raises:
@@ -110,14 +123,14 @@ def _alarmed(alarm: Any, home: Home, say: Callable[[str], None]) -> None:
     release_failed(alarm, home)
 
 
-def _settle(home: Home, job: str, tracked: TrackedRun, say: Callable[[str], None]) -> None:
+def _settle(home: Home, job: str, tracked: TrackedRun | None, say: Callable[[str], None]) -> None:
     """Write down what the job's machines have cost, and tell of those that are gone."""
     try:
         entries = [one for one in ledger_of(home).of_job(job) if one.instance_id]
         now = datetime.now(UTC).timestamp()
         cents = [cost_cents(one.cents_per_hour, one.born, one.ended_at or now) for one in entries]
         hours = sum((one.ended_at or now) - one.born for one in entries) / 3600
-        if entries:
+        if entries and tracked is not None:
             tracked.metrics(
                 {"machine/dollars": round(sum(cents) / 100, 4), "machine/hours": round(hours, 4)}
             )

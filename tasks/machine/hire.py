@@ -6,7 +6,6 @@ ledger and in the lease's own folder; the lock in that folder tells whether we a
 
 import contextlib
 import logging
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from cft.errors import CftError, one_line
-from cft.files import locked_within, write_json
+from cft.files import locked_within, write_atomic, write_json
 from cft.home import Home
 from tasks.machine.driver.ensure import ensure_driver
 from tasks.machine.host import Host
@@ -137,15 +136,8 @@ def _write_key(path: Path) -> None:
     key = Ed25519PrivateKey.generate()
     private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
     public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
-    path.with_name(f"{path.name}.pub").write_bytes(public + b" cft\n")
-    beside = path.with_suffix(".new")
-    beside.unlink(missing_ok=True)
-    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(private)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    write_atomic(path.with_name(f"{path.name}.pub"), public + b" cft\n")
+    write_atomic(path, private, private=True)
 
 
 def wish_for(hire: Hire, home: Home, machine: MachineSettings, job: str) -> Wish:

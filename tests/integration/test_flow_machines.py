@@ -8,26 +8,37 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+from uuid import UUID
 
 import pytest
 from mlflow import MlflowClient
+from prefect.client.orchestration import get_client
+from prefect.states import Cancelling
 
+from cft.errors import CftError
 from cft.files import digest_file
 from cft.home import Home
 from cft.recipe import Recipe
 from cft.tracking.run_directory import RunDirectory
 from flows.forms import TrainSettings
-from flows.forms_machines import SweepSettings
+from flows.forms_machines import NotebookSettings, SweepSettings
+from flows.notebook import notebook
 from flows.sweep import sweep
 from flows.train import train
 from flows.two_stage import two_stage
 from tasks.machine import supervisor
 from tasks.machine.hire import identity_of, lease_folder
+from tasks.machine.notebook import notebook_at
 from tasks.machine.provider.ledger import ledger_of
 from tasks.machine.provider.settings import LambdaSettings
 from tasks.machine.settings import MachineSettings
+from tasks.machine.ssh.connection import Connection
+from tasks.machine.ssh.known_hosts import KnownHosts
 from tasks.machine.watcher import watcher_of
 from tests.integration.prefect_processes import Place, flow_processes, kill, tail
 from tests.integration.speaking import speaking_to
@@ -96,6 +107,44 @@ def test_a_host_of_ones_own_makes_the_adapters_that_this_machine_makes(
     assert watcher_of(lease_folder(home, made["flow_run_id"])).left
 
 
+def test_a_flow_serves_a_notebook_for_its_time_and_ends_it(
+    home: Home, host: Sshd, tmp_path: Path
+) -> None:
+    machine = MachineSettings(
+        kind="ssh", ssh=host.settings(), base=str(tmp_path / "there"), python=sys.executable
+    )
+    settings = NotebookSettings(machine=machine, device="cpu", hours=0.008)
+    seen: list[tuple[int, str]] = []
+
+    def visit() -> None:
+        link = until(lambda: next(iter(home.runs.glob("*/notebook.url")), None), 120)
+        assert link.stat().st_mode & 0o777 == 0o600
+        url = urlsplit(link.read_text(encoding="utf-8").strip())
+        address = f"http://{url.netloc}/api/status?{url.query}"
+        with urlopen(address, timeout=30) as answer:
+            seen.append((answer.status, url.query))
+
+    with ThreadPoolExecutor(1) as pool:
+        visited = pool.submit(visit)
+        result = notebook(settings)
+        visited.result()
+    assert result["ended"] == "its time is over"
+    ((status, query),) = seen
+    assert status == 200
+    assert not list(home.runs.glob("*/notebook.url"))
+    with Connection(host.settings(), KnownHosts(tmp_path / "hosts")) as there:
+        assert notebook_at(there, machine.base) is None
+    with get_client(sync_client=True) as client:
+        pages = [one.data for one in client.read_artifacts() if one.key == "notebook"]
+    assert len(pages) == 1
+    assert query.partition("=")[2] not in str(pages), "the UI is read by others"
+
+
+def test_a_flow_does_not_serve_its_own_machine(home: Home) -> None:
+    with pytest.raises(CftError, match="choose ssh or lambda, or run `cft notebook"):
+        notebook()
+
+
 @pytest.fixture(scope="module")
 def recipe(tiny: Recipe) -> Recipe:
     """Steps enough to be struck between two of them."""
@@ -153,9 +202,15 @@ def rented(account: LambdaAccount, host: Sshd, base: Path) -> MachineSettings:
 
 
 @pytest.fixture(scope="module")
-def start(place: Place, recipe: Recipe, rented: MachineSettings) -> Callable[[], str]:
-    deployment, settings = place.deploy(train), TrainSettings(recipe=recipe, machine=rented)
-    return lambda: place.trigger(deployment, {"settings": settings.model_dump(mode="json")})
+def start(place: Place, recipe: Recipe, rented: MachineSettings) -> Callable[..., str]:
+    """Start the flow, of another recipe where one is given."""
+    deployment = place.deploy(train)
+
+    def trigger(other: Recipe | None = None) -> str:
+        settings = TrainSettings(recipe=other or recipe, machine=rented)
+        return place.trigger(deployment, {"settings": settings.model_dump(mode="json")})
+
+    return trigger
 
 
 def swept(place: Place, cloud: LambdaSettings, patch: pytest.MonkeyPatch, **more: Any) -> Any:
@@ -221,6 +276,29 @@ def test_after_kill_9_of_worker_and_flow_the_run_attaches_finishes_and_gives_bac
     assert len(titles) == len(set(titles)), "each once"
     said = (place.home.path / "worker.log").read_text(errors="replace")
     assert KEY not in said
+
+
+def test_cancelling_ends_the_job_keeps_what_it_saved_and_gives_the_machine_back(
+    place: Place, start: Callable[..., str], account: LambdaAccount, recipe: Recipe, base: Path
+) -> None:
+    long = recipe.stage1.model_copy(update={"max_steps": 20_000, "save_steps": 10})
+    worker = place.start_worker()
+    try:
+        run = start(recipe.model_copy(update={"stage1": long}))
+        folder = RunDirectory(place.home.runs / run / "stage1")
+        until(lambda: max_step(folder) >= 15, 600)
+        record = supervisor.read_json(base / "runs" / run / "stage1" / "supervisor.json")
+        began = time.monotonic()
+        with place.client() as client:
+            client.set_flow_run_state(UUID(run), Cancelling())
+        until(lambda: not supervisor.members(str(record["token"])), 60)
+        assert time.monotonic() - began < 20, "every rank has ended soon"
+        until(lambda: not account.living, 120)
+        assert place.wait(run, "Cancelled", "Failed", "Completed") == "Cancelled"
+        until(lambda: [one.state for one in ledger_of(place.home).of_job(run)] == ["released"], 60)
+    finally:
+        kill(worker)
+    assert list(folder.checkpoints.glob("checkpoint-*")), "what it saved is here"
 
 
 def test_with_the_worker_gone_for_good_one_sweep_leaves_no_machine(

@@ -141,3 +141,11 @@ def test_a_writer_whose_process_is_not_seen_is_known_by_its_lock(tmp_path: Path)
     target.rename(tmp_path / "kept")
     with whole_folder(target):
         assert not foreign.exists(), "abandoned"
+
+
+def test_a_private_file_is_its_owners_alone(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    write_atomic(path, "1")
+    assert path.stat().st_mode & 0o044, "as the mask says"
+    write_atomic(path, "2", private=True)
+    assert path.stat().st_mode & 0o777 == 0o600
