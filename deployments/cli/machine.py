@@ -15,16 +15,20 @@ _RENT = {
 }
 
 
-def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``--machine`` and the caps; the command gets them as ``machine``, a dictionary of flags."""
+def rent_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The wish and the caps of a rental, as ``machine_...`` flags."""
     for name, (flag, text) in reversed(_RENT.items()):
         command = click.option(flag, f"machine_{name}", type=float, metavar="X", help=text)(command)
-    command = click.option(
+    return click.option(
         "--instance-types",
         "machine_instance_types",
         metavar="A,B",
         help="Types of machines to rent, the preferred one first.",
     )(command)
+
+
+def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--machine`` and the caps; the command gets them as ``machine``, a dictionary of flags."""
     return click.option(
         "--machine",
         "machine_word",
@@ -33,7 +37,7 @@ def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
         metavar="local|lambda|USER@HOST|FILE",
         help="Where it trains: here, on a rented machine, on a host of yours, or as a YAML file "
         "says.",
-    )(command)
+    )(rent_options(command))
 
 
 def taken_machine(flags: dict[str, Any]) -> "MachineSettings":

@@ -1,4 +1,7 @@
-"""``cft machines``: what can be rented, what is rented, and what nobody wants any more."""
+"""``cft machines``: what can be rented, what is rented, and what nobody wants any more.
+
+The verbs that rent and give back, and those that look at hosts and runs, have files of their own.
+"""
 
 import dataclasses
 import json
@@ -8,30 +11,34 @@ from typing import TYPE_CHECKING
 import click
 
 from cft.home import Home
+from deployments.cli.machines_hosts import attach, doctor, logs, stop
+from deployments.cli.machines_renting import AS_JSON, BASE_URL, down, up
 
 if TYPE_CHECKING:
     from tasks.machine.provider.clock import RentalClock
     from tasks.machine.provider.ledger import Ledger
     from tasks.machine.provider.protocol import Provider
 
-BASE_URL = click.option(
-    "--base-url", metavar="URL", help="Of the provider's API. Default: Lambda Cloud's own."
-)
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON in place of a table.")
-
 
 @click.group()
 def machines_command() -> None:
-    """Rented machines: what there is, what runs, and what nobody wants any more.
+    """Machines: rent and give back, see what runs there, look at a run's log, stop it.
 
     The key of the provider's API is read from LAMBDA_API_KEY.
 
     \b
     Examples
       cft machines offers
+      cft machines up --instance-types gpu_1x_a10 --max-cost 5
       cft machines list
-      cft machines sweep --yes
+      cft machines doctor --machine ubuntu@192.0.2.7
+      cft machines logs 3f2a --follow
+      cft machines down 0123456789ab
     """
+
+
+for verb in (up, down, doctor, logs, attach, stop):
+    machines_command.add_command(verb)
 
 
 @machines_command.command()

@@ -1,8 +1,14 @@
 """What a machine runs, and what is known of it: plain data that survives the watcher."""
 
+import hashlib
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+
+RECORD = "remote.json"  # in the mirror of a run directory: where its job is
+LIVING = ("running", "waiting")
+_SESSION = re.compile(r"[^A-Za-z0-9_-]")
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ class JobState:
     @property
     def running(self) -> bool:
         """Whether any process of the job is left."""
-        return self.state in ("waiting", "running")
+        return self.state in LIVING
 
     def __str__(self) -> str:
         if self.signal is not None:
@@ -65,3 +71,14 @@ class Machine(Protocol):
 
     def stop(self, handle: Handle) -> JobState:
         """TERM to all processes of the job, then KILL; returns when none is left."""
+
+
+def session_name(folder: str, run: Path) -> str:
+    """Name of the tmux session of a run.
+
+    Args:
+        folder: its run directory on the host, absolute.
+        run: its mirror here.
+    """
+    mark = hashlib.sha256(folder.encode()).hexdigest()[:6]
+    return _SESSION.sub("_", f"{run.parent.name[:8]}-{run.name}-{mark}")

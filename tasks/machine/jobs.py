@@ -49,11 +49,13 @@ def jobs_of(home: Home, flow_run_id: str) -> list[FoundJob]:
     return list(_living(home, flow_run_id))
 
 
-def stop_jobs(home: Home, flow_run_id: str, grace: float = GRACE) -> list[FoundJob]:
+def stop_jobs(
+    home: Home, flow_run_id: str, grace: float = GRACE, *, stage: str | None = None
+) -> list[FoundJob]:
     """End every process of a flow run's jobs and keep what they have saved.
 
     TERM to all, KILL after ``grace`` seconds. It never takes longer than twice the grace and ten
-    seconds.
+    seconds. With a ``stage``, only that one's job.
 
     Returns:
         The jobs that lived, each with its state now.
@@ -61,7 +63,7 @@ def stop_jobs(home: Home, flow_run_id: str, grace: float = GRACE) -> list[FoundJ
     Raises:
         CftError: the id is not the name of a run.
     """
-    found = jobs_of(home, flow_run_id)
+    found = [job for job in jobs_of(home, flow_run_id) if stage in (None, job.stage)]
     if not found:
         return []
     machine = LocalMachine(grace)

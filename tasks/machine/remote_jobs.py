@@ -8,26 +8,26 @@ import json
 import logging
 import shlex
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from cft.errors import CftError, one_line
 from cft.home import Home
 from tasks.machine import supervisor
 from tasks.machine.hire import lease_settings, rented_host
 from tasks.machine.host import Host, own_host
-from tasks.machine.job import Handle, JobState
+from tasks.machine.job import LIVING, RECORD, Handle, JobState, session_name
 from tasks.machine.jobs import GRACE, require_run_id
 from tasks.machine.provider.ledger import ledger_of
 from tasks.machine.ssh.connection import Connection
-from tasks.machine.ssh_machine import RECORD, SshMachine
 from tasks.machine.watcher import watcher_of
 
 logger = logging.getLogger("cft.machine")
 
 SECONDS = 90.0
-LIVING = ("running", "waiting")
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,18 @@ def host_of_run(home: Home, flow_run_id: str) -> Host | None:
     return rented_host(home, machine, entries[-1]) if entries else None
 
 
+def session_of(job: RemoteJob) -> str:
+    """Name of the job's tmux session on its host, where that has tmux."""
+    return session_name(job.folder, job.run)
+
+
 def stop_remote_jobs(
-    home: Home, flow_run_id: str, grace: float = GRACE, *, seconds: float = SECONDS
+    home: Home,
+    flow_run_id: str,
+    grace: float = GRACE,
+    *,
+    stage: str | None = None,
+    seconds: float = SECONDS,
 ) -> list[RemoteJob]:
     """End every process of a flow run's jobs on other hosts and bring home what they have saved.
 
@@ -116,6 +126,7 @@ def stop_remote_jobs(
         home: the state folder.
         flow_run_id: of the run.
         grace: seconds between TERM and KILL.
+        stage: only the job of this one.
         seconds: that all of it may take. Stopping alone takes up to twice the grace and ten
             seconds, and the way there and back.
 
@@ -126,7 +137,11 @@ def stop_remote_jobs(
         CftError: the host is not known, does not answer in time, or a process does not end. The
             job may go on there.
     """
-    living = [job for job in remote_jobs(home, flow_run_id) if job.state.running]
+    living = [
+        job
+        for job in remote_jobs(home, flow_run_id)
+        if job.state.running and stage in (None, job.stage)
+    ]
     if not living:
         return []
     host = host_of_run(home, flow_run_id)
@@ -153,7 +168,7 @@ def stop_remote_jobs(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _late(work: "list[Future[RemoteJob]] | list[Future[None]]", deadline: float) -> bool:
+def _late(work: Sequence[Future[Any]], deadline: float) -> bool:
     return bool(wait(work, max(0.0, deadline - time.monotonic())).not_done)
 
 
@@ -191,6 +206,8 @@ def _stop(connection: Connection, job: RemoteJob, grace: float, deadline: float)
 
 def _bring_home(connection: Connection, job: RemoteJob) -> None:
     """Mirror the end of a job; what it saved is worth some seconds, and no error."""
+    from tasks.machine.ssh_machine import SshMachine  # torch comes with it
+
     if watcher_of(job.run).state == "alive":
         return
     machine = SshMachine(connection, job.base, say=logger.info)

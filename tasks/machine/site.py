@@ -109,13 +109,13 @@ def make_ready(
     code = ship_code(connection, project_code(), base)
     say(f"{host}: {device}, code in {code}")
     if python is None:
-        made = ensure_environment(connection, _contents(extras), environment, on_line=say)
+        made = ensure_environment(connection, contents_for(extras), environment, on_line=say)
         say(f"{host}: environment {made.key}{' was there' if made.cached else ' built'}")
         python = made.python
     return Site(base, code, python, device, count, report)
 
 
-def _contents(extras: tuple[str, ...] = ()) -> Contents:
+def contents_for(extras: tuple[str, ...] = ()) -> Contents:
     """What training imports, and what the extras bring, in the versions that run here."""
     import cft
 

@@ -8,11 +8,9 @@ before anybody may let the host go. A lost connection changes nothing: the state
 
 import base64
 import contextlib
-import hashlib
 import json
 import logging
 import os
-import re
 import shlex
 import shutil
 import threading
@@ -26,7 +24,7 @@ from cft.files import write_json
 from cft.tracking.run_directory import RunDirectory
 from cft.training.checkpoints import KEPT, checkpoints
 from tasks.machine import job_host
-from tasks.machine.job import Handle, Job, JobState
+from tasks.machine.job import RECORD, Handle, Job, JobState, session_name
 from tasks.machine.remote import Result
 from tasks.machine.ssh.connection import Connection
 from tasks.machine.step import answer_of, source_of, start_program
@@ -35,9 +33,7 @@ from tasks.machine.transfer.client import pull, push
 logger = logging.getLogger("cft.machine")
 
 ANSWER_SECONDS = 60.0
-RECORD = "remote.json"
 FETCHED = ".fetched"  # below the run directory: what is on its way home
-_SESSION = re.compile(r"[^A-Za-z0-9_-]")
 
 
 class SshMachine:
@@ -76,8 +72,7 @@ class SshMachine:
 
     def session_of(self, run: Path) -> str:
         """Name of the tmux session of a run; two state folders never share one."""
-        mark = hashlib.sha256(self.folder_of(run).encode()).hexdigest()[:6]
-        return _SESSION.sub("_", f"{run.parent.name[:8]}-{run.name}-{mark}")
+        return session_name(self.folder_of(run), run)
 
     def start(self, job: Job) -> Handle:
         """Start the job, or attach when its run directory there has a living or a finished one.

@@ -95,6 +95,7 @@ TRIGGER = (
 )
 NOTEBOOK = ".venv/bin/cft notebook --machine local"
 NOTEBOOK_STOP = f"{NOTEBOOK} --stop"
+DOCTOR = ".venv/bin/cft machines doctor --machine local"
 VENV = "python3.11 -m venv .venv"
 INSTALL = ".venv/bin/pip install --constraint constraints.txt --editable '.[dev]'"
 
@@ -133,7 +134,7 @@ def pilot(place: Place) -> Pilot:
 def test_every_command_has_an_executor():
     known = {PILOT, TEST, PREFECT_UI, MLFLOW_UI, REAL, WRITE, OWN, VENV, INSTALL}
     known |= {FETCH, TRAIN, CONTINUE, RESUME, *DATA, *EVALUATION, PREPARE, DEPLOY, TRIGGER, RETRAIN}
-    known |= {NOTEBOOK, NOTEBOOK_STOP}
+    known |= {NOTEBOOK, NOTEBOOK_STOP, DOCTOR}
     assert set(commands(README)) == known
 
 
@@ -327,6 +328,12 @@ def test_a_notebook_of_this_machine_answers_until_it_is_stopped(place: Place):
         assert not Page(url).answers()
     finally:
         end(state)
+
+
+def test_the_doctor_finds_this_machine_fit(place: Place):
+    ended = run(DOCTOR, place.folder, place.env)
+    assert ended.code == 0, ended.output
+    assert "a training can run there" in ended.output
 
 
 def test_installation_by_hand_resolves(tmp_path: Path, place: Place):

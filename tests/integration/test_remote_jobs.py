@@ -1,46 +1,21 @@
 """Ending a run's jobs on another host by nothing but the run's id, whoever had started them."""
 
-import os
 import shutil
-import signal
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from cft.errors import CftError
-from cft.files import write_json
-from cft.home import Home
-from cft.tracking.run_directory import RunDirectory
 from tasks.machine import supervisor
-from tasks.machine.hire import SETTINGS, lease_folder
-from tasks.machine.host import own_host
-from tasks.machine.job import Handle, Job
+from tasks.machine.hire import lease_folder
 from tasks.machine.provider.ledger import ledger_of
 from tasks.machine.remote_jobs import remote_jobs, stop_remote_jobs
-from tasks.machine.settings import MachineSettings
-from tasks.machine.ssh_machine import SshMachine
+from tests.far import RUN, far_run
 from tests.processes import until
 from tests.renting import entry_of
 from tests.sshd import USER, Sshd, Wire, needs_sshd, running
 
 pytestmark = [pytest.mark.integration, needs_sshd]
-
-RUN = "0f0f0f0f-1111-2222-3333-444455556666"
-# A job with a checkpoint and a child that has left its session; it ends when it is told to.
-SCRIPT = """
-import os, pathlib, signal, subprocess, sys, time
-run = pathlib.Path(sys.argv[1])
-child = subprocess.Popen(["sleep", "600"], start_new_session=True)
-(run / "checkpoints" / "checkpoint-1").mkdir(parents=True)
-(run / "checkpoints" / "checkpoint-1" / "state.bin").write_bytes(b"c" * 1000)
-print("child", child.pid, flush=True)
-while not (run / "go").exists():
-    time.sleep(0.05)
-child.kill()
-print("done", flush=True)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -49,57 +24,17 @@ def server(tmp_path_factory):
         yield server
 
 
-class Far:
-    """A run whose job lives on the host, and the state folder that mirrors it."""
-
-    def __init__(self, server: Sshd, folder: Path) -> None:
-        self.server, self.folder = server, folder
-        self.home, self.base = Home(folder / "home"), folder / "far"
-        self.run = RunDirectory(self.home.runs / RUN / "stage1")
-        self.there = self.base / "runs" / RUN / "stage1"
-        self.child = 0
-
-    def lease(self, port: int | None = None, **changes) -> MachineSettings:
-        """Write down how the host of the run is reached, as a flow does."""
-        ssh = self.server.settings(port=port or self.server.port)
-        values = {"kind": "ssh", "ssh": ssh.model_dump(mode="json"), **changes}
-        machine = MachineSettings.model_validate(values)
-        write_json(lease_folder(self.home, RUN) / SETTINGS, machine.model_dump(mode="json"))
-        return machine
-
-    def start(self, machine: MachineSettings, code: str = SCRIPT) -> Handle:
-        """Start the job, look at it once, and forget it: what a killed flow leaves behind."""
-        self.run.path.mkdir(parents=True)
-        with own_host(self.home, machine).connect() as connection:
-            there = SshMachine(connection, str(self.base), grace=1, say=lambda line: None)
-            job = Job(self.run.path, [sys.executable, "-c", code, str(self.there)])
-            handle = there.start(job)
-
-            def printed():
-                there.poll(handle)
-                words = "".join(log.read_text() for log in self.run.path.glob("train-*.log"))
-                return words.split()[1:2]
-
-            if code == SCRIPT:
-                self.child = int(until(printed, 60)[0])
-            return handle
-
-
 @pytest.fixture
 def far(server, tmp_path):
-    far = Far(server, tmp_path)
-    yield far
-    record = supervisor.read_json(far.there / "supervisor.json")
-    if record:
-        supervisor.end_all(lambda: supervisor.members(record["token"]), 0, 5)
-        if supervisor.start_time(record["pid"]) == record["start"]:
-            os.kill(record["pid"], signal.SIGKILL)
+    with far_run(server, tmp_path) as far:
+        yield far
 
 
 def test_the_whole_tree_ends_and_what_it_saved_comes_home(far) -> None:
     handle = far.start(far.lease())
     (found,) = remote_jobs(far.home, RUN)
     assert (found.stage, found.base, found.state.running) == ("stage1", str(far.base), True)
+    assert stop_remote_jobs(far.home, RUN, stage="stage2") == []
     (stopped,) = stop_remote_jobs(far.home, RUN, grace=1.0)
     assert (stopped.stage, stopped.state.state) == ("stage1", "killed")
     assert supervisor.members(handle.token) == set()

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from cft.errors import CftError
 from tasks.machine.environment.ensure import Contents, environment_key
 from tasks.machine.environment.settings import EnvironmentSettings, project_requirements
-from tasks.machine.site import _contents
+from tasks.machine.site import contents_for
 
 CONTENTS = Contents("six==1.17.0\n", ("six>=1.16", "idna"), ("six",))
 SETTINGS = EnvironmentSettings()
@@ -31,7 +31,7 @@ def test_an_extra_brings_those_that_it_names(root: Path) -> None:
 
 
 def test_an_environment_for_notebooks_has_besides_what_serves_them() -> None:
-    plain, more = _contents(), _contents(("notebook",))
+    plain, more = contents_for(), contents_for(("notebook",))
     assert set(plain.requirements) < set(more.requirements)
     new = set(more.requirements) - set(plain.requirements)
     assert [one.partition(">")[0] for one in new] == ["jupyterlab"]
