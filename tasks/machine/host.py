@@ -39,12 +39,25 @@ class Host:
 
 
 def own_host(home: Home, machine: MachineSettings) -> Host:
-    """The host of kind ``ssh``.
+    """The host of kind ``ssh``: of several the first.
 
     Raises:
         ValueError: the settings name none.
     """
     if machine.ssh is None:
         raise ValueError(f"a machine of kind {machine.kind} has no host of its own")
-    name = f"{re.sub('[^A-Za-z0-9.-]', '_', machine.ssh.host)}-{machine.ssh.port}"
-    return Host(name, machine.ssh, known_hosts_file(home, name))
+    return _host(home, machine.ssh)
+
+
+def own_hosts(home: Home, machine: MachineSettings) -> list[Host]:
+    """All hosts of kind ``ssh``.
+
+    Raises:
+        ValueError: the settings name none.
+    """
+    return [own_host(home, machine), *(_host(home, one) for one in machine.more_hosts)]
+
+
+def _host(home: Home, ssh: SshSettings) -> Host:
+    name = f"{re.sub('[^A-Za-z0-9.-]', '_', ssh.host)}-{ssh.port}"
+    return Host(name, ssh, known_hosts_file(home, name))

@@ -26,6 +26,20 @@ class MachineSettings(Settings):
         "Lambda Cloud, which is given back when the training ends.",
     )
     ssh: SshSettings | None = Field(None, description="The host, for kind ssh.")
+    more_hosts: list[SshSettings] = Field(
+        [],
+        description="Further hosts, for kind ssh, that train each run together with the first: all "
+        "alike, with the same folders. First take one host with more GPUs.",
+    )
+    main_address: str | None = Field(
+        None,
+        min_length=1,
+        max_length=255,
+        description="Address of the first host as the others reach it. Empty: ssh.host.",
+    )
+    main_port: int = Field(
+        29500, ge=1024, le=65535, description="Free port there, for more_hosts alone."
+    )
     rent: RentSettings = Field(
         RentSettings(), description="What may be rented and spent, for kind lambda."
     )
@@ -64,6 +78,8 @@ class MachineSettings(Settings):
     def _host_for_ssh(self) -> Self:
         if self.kind == "ssh" and self.ssh is None:
             raise ValueError("kind ssh needs the host: set ssh.host and ssh.user")
+        if self.more_hosts and self.kind != "ssh":
+            raise ValueError(f"more_hosts: only kind ssh takes several hosts, and it is {self.kind}")
         return self
 
 

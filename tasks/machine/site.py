@@ -3,16 +3,18 @@
 All of it is named by its content and stays: the second job of the same recipe sends nothing.
 """
 
+import json
 import logging
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cft.errors import CftError
 from cft.files import digest_folder
 from cft.recipe import LaunchRecipe
+from cft.training.launch import ALONE, Machines
 from cft.training.spec import TrainSpec
 from tasks.machine.driver.ensure import ensure_driver
 from tasks.machine.driver.report import DriverReport
@@ -152,9 +154,23 @@ def put(connection: Connection, base: str, path: Path) -> str:
 
 
 def training_job(
-    machine: "SshMachine", site: Site, run: Path, spec: TrainSpec, slot: Path | None = None
+    machine: "SshMachine",
+    site: Site,
+    run: Path,
+    spec: TrainSpec,
+    slot: Path | None = None,
+    machines: Machines = ALONE,
 ) -> Job:
-    """The job that trains a run directory on the host; its inputs are brought there first."""
+    """The job that trains a run directory on the host; its inputs are brought there first.
+
+    Args:
+        machine: of the host.
+        site: what was made there.
+        run: its mirror here.
+        spec: what to do.
+        slot: what the job must have to itself, where it uses GPUs.
+        machines: this host among several that train the run together.
+    """
     connection = machine.connection
     inputs = {
         name: put(connection, site.base, Path(value))
@@ -164,9 +180,10 @@ def training_job(
     launch = spec.recipe.launch.model_copy(update={"device": site.device})
     recipe = spec.recipe.model_copy(update={"launch": launch})
     there = spec.model_copy(update={**inputs, "recipe": recipe})
+    share = [json.dumps(asdict(machines))] if machines.count > 1 else []
     return Job(
         run,
-        [site.python, "-m", "cft.training.launcher", machine.folder_of(run)],
+        [site.python, "-m", "cft.training.launcher", machine.folder_of(run), *share],
         {"PYTHONPATH": site.code, "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"},
         slot if site.device == "cuda" else None,
         {"spec.json": there.model_dump_json(indent=2) + "\n"},

@@ -85,14 +85,12 @@ class SshMachine:
             CftError: the host cannot start it.
         """
         folder, run = self.folder_of(job.run), RunDirectory(job.run)
-        known = self._until_heard(f"test -f {shlex.quote(folder)}/job_host.py", None)
+        known = self._known(job.run)
         names = [run.events.name] if run.events.exists() else []
         names += [f"checkpoints/{one.name}" for one in checkpoints(run)[-1:]]
-        if known.ok:
-            found = self._first_answer(job.run)
-            if found["adapter"] and _state(found).state == "finished":
-                return self._handle(job.run, found["supervisor"], attached=True)
-        if not known.ok and names:
+        if known and (done := self.finished(job.run)) is not None:
+            return done
+        if not known and names:
             push(self.connection, run.path, folder, names)
         command = [*_with(job.environment), *job.command]
         options = ["--grace", str(self.grace)]
@@ -108,6 +106,42 @@ class SshMachine:
             self.say("the host has no tmux; the job runs as well, but nobody can attach to it")
         record = self._first_answer(job.run)["supervisor"]
         return self._handle(job.run, record, attached=bool(begun.get("attached")))
+
+    def finished(self, run: Path) -> Handle | None:
+        """The handle of a run's job that ended well and left an adapter; None: there is none.
+
+        Raises:
+            CftError: the host does not answer.
+        """
+        found = self._first_answer(run) if self._known(run) else None
+        if found is None or not found["adapter"] or _state(found).state != "finished":
+            return None
+        return self._handle(run, found["supervisor"], attached=True)
+
+    def living(self, run: Path) -> Handle | None:
+        """The handle of a run's job that runs; None: none does.
+
+        Raises:
+            CftError: the host does not answer.
+        """
+        found = self._first_answer(run) if self._known(run) else None
+        if found is None or not found["supervisor"] or not _state(found).running:
+            return None
+        return self._handle(run, found["supervisor"], attached=True)
+
+    def bring_checkpoint(self, run: Path) -> None:
+        """Copy the newest checkpoint of a run whose job has ended, if the host has one."""
+        if self._known(run):
+            self._fetch_newest(run, self._first_answer(run)["checkpoints"])
+
+    def forget_checkpoints(self, run: Path) -> None:
+        """Remove the checkpoints of a run from the host."""
+        there = shlex.quote(f"{self.folder_of(run)}/checkpoints")
+        self._until_heard(f"rm -rf {there}", None)
+
+    def _known(self, run: Path) -> bool:
+        there = shlex.quote(f"{self.folder_of(run)}/job_host.py")
+        return self._until_heard(f"test -f {there}", None).ok
 
     def _handle(self, run: Path, record: dict[str, Any], *, attached: bool) -> Handle:
         return Handle(

@@ -1,0 +1,155 @@
+"""Several hosts that train one run: N supervisors of one job, of which the first failure ends all.
+
+The first host keeps the run directory's events, checkpoints and adapter; each of the others has a
+run directory of its own, mirrored here beside it, with its log and its status.
+"""
+
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from cft.errors import CftError
+from cft.tracking.run_directory import RunDirectory
+from cft.training.checkpoints import checkpoints
+from tasks.machine.job import Handle, Job, JobState
+from tasks.machine.ssh_machine import SshMachine
+from tasks.machine.transfer.client import push
+
+T = TypeVar("T")
+
+
+def mirror_of(run: Path, rank: int) -> Path:
+    """Where the run directory of one host is mirrored."""
+    return run if rank == 0 else run.with_name(f"{run.name}-host-{rank}")
+
+
+class SeveralMachines:
+    """The hosts of one job as one machine.
+
+    Args:
+        machines: one a host; the first keeps the result.
+        jobs: makes each host's share of a job, by its rank.
+        say: told what a person should know.
+    """
+
+    name = "ssh"
+
+    def __init__(
+        self,
+        machines: Sequence[SshMachine],
+        jobs: Callable[[Job, int], Job],
+        say: Callable[[str], None],
+    ) -> None:
+        self.machines, self._jobs, self._say = list(machines), jobs, say
+        self._handles: list[Handle] = []
+        self._ended: JobState | None = None
+
+    def start(self, job: Job) -> Handle:
+        """Start the job's share on every host, or attach where all of them live.
+
+        Where some live and others do not, those are stopped first: ranks that were lost do not
+        come back into a group. All begin at the same checkpoint, the newest that is known.
+
+        Raises:
+            CftError: a host cannot start it; it is left running on none.
+        """
+        self._ended = None
+        if (done := self.machines[0].finished(job.run)) is not None:
+            self._handles = [done]
+            return done
+        living = self._each(lambda rank: self.machines[rank].living(mirror_of(job.run, rank)))
+        if not all(living):
+            self._stop(living)
+            self._share_checkpoint(job.run)
+        shares = [self._jobs(job, rank) for rank in range(len(self.machines))]
+        try:
+            self._handles = self._each(lambda rank: self.machines[rank].start(shares[rank]))
+        except BaseException:
+            found = self._each(lambda rank: self.machines[rank].living(mirror_of(job.run, rank)))
+            self._stop(found)
+            raise
+        return replace(self._handles[0], attached=all(one.attached for one in self._handles))
+
+    def poll(self, handle: Handle) -> JobState:
+        """What the job is doing now; once one host's share has failed, all are stopped."""
+        if self._ended is not None:
+            return self._ended
+        states = self._each(lambda rank: self.machines[rank].poll(self._handles[rank]))
+        failed = [
+            (rank, state)
+            for rank, state in enumerate(states)
+            if not state.running and state.state != "finished"
+        ]
+        if failed:
+            rank, state = failed[0]
+            address = self.machines[rank].connection.settings.address
+            self._say(f"{address}: its share of the job {state}; the others are stopped")
+            self._stop([one for one, seen in zip(self._handles, states, strict=True) if seen.running])
+            self._ended = state
+            return state
+        running = next((one for one in states if one.running), None)
+        if running is None:
+            self._ended = states[0]
+        return running or states[0]
+
+    def stop(self, handle: Handle) -> JobState:
+        """TERM to all processes on all hosts, then KILL; what was saved is brought home.
+
+        Raises:
+            CftError: a host does not answer; the job was stopped on the others.
+        """
+        states = self._stop(self._handles)
+        return self._ended or (states[0] if states else JobState("killed"))
+
+    def _stop(self, handles: Sequence[Handle | None]) -> list[JobState]:
+        by_run = {mirror: rank for rank, mirror in enumerate(self._mirrors(handles))}
+        todo = [(by_run[one.run], one) for one in handles if one is not None]
+        return _all([lambda r=rank, h=one: self.machines[r].stop(h) for rank, one in todo])
+
+    def _mirrors(self, handles: Sequence[Handle | None]) -> list[str]:
+        known = next((Path(one.run) for one in handles if one is not None), None)
+        if known is None:
+            return []
+        name, _, rank = known.name.partition("-host-")
+        first = known.with_name(name) if rank else known
+        return [str(mirror_of(first, number)) for number in range(len(self.machines))]
+
+    def _share_checkpoint(self, run: Path) -> None:
+        """Bring home the newest checkpoint, and to every other host: it begins where all begin."""
+        self.machines[0].bring_checkpoint(run)
+        newest = checkpoints(RunDirectory(run))[-1:]
+        for rank, machine in enumerate(self.machines[1:], 1):
+            folder = machine.folder_of(mirror_of(run, rank))
+            machine.forget_checkpoints(mirror_of(run, rank))
+            if newest:
+                push(machine.connection, run, folder, [f"checkpoints/{newest[0].name}"])
+            shutil.rmtree(mirror_of(run, rank) / "checkpoints", ignore_errors=True)
+
+    def _each(self, work: Callable[[int], T]) -> list[T]:
+        return _all([lambda r=rank: work(r) for rank in range(len(self.machines))])
+
+
+def _all(work: Sequence[Callable[[], T]]) -> list[T]:
+    """Do all of it side by side; the first error is raised when all is done."""
+    if not work:
+        return []
+    with ThreadPoolExecutor(len(work)) as pool:
+        waiting = [pool.submit(one) for one in work]
+    return [one.result() for one in waiting]
+
+
+def require_alike(values: Sequence[T], what: str) -> T:
+    """The value that all hosts share.
+
+    Raises:
+        CftError: they differ.
+    """
+    if len(set(values)) > 1:
+        raise CftError(
+            f"more_hosts: the hosts differ in {what} ({', '.join(map(str, values))}); take hosts "
+            "that are alike, or say launch.device and launch.num_processes"
+        )
+    return values[0]
