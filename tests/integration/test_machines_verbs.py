@@ -2,9 +2,13 @@
 
 import contextlib
 import json
+import os
+import pty
 import re
+import select
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -27,7 +31,7 @@ from tasks.machine.jobs import stop_jobs
 from tasks.machine.local import LocalMachine
 from tasks.machine.login import ssh_words
 from tasks.machine.provider.ledger import ledger_of
-from tasks.machine.settings import MachineSettings
+from tasks.machine.settings import MachineSettings, machine_from
 from tasks.machine.ssh_machine import SshMachine
 from tasks.machine.watcher import watching
 from tests.far import RUN, far_run
@@ -127,12 +131,16 @@ def test_up_lets_in_and_down_leaves_nothing(server, tmp_path, monkeypatch) -> No
         assert str(ours) in login
         logged_in = ran([login[0], "-o", "BatchMode=yes", *login[1:], "echo in as $(id -un)"])
         assert logged_in.stdout == f"in as {USER}\n", logged_in.stderr
-        assert told["train"] == f"--machine {USER}@127.0.0.1:{server.port}"
 
         found = diagnosis(entry.key)
         assert found["host key"]["text"].startswith(fingerprint(server.host_keys[0]))
         assert "as it was before" in found["host key"]["text"]
         assert not (tmp_path / "far").exists(), "a doctor changes nothing"
+        # As a host of one's own: with our key, and with the machine's own pinned.
+        word, own = told["train"].split()
+        assert word == "--machine"
+        assert "it is the pinned one" in diagnosis(own)["host key"]["text"]
+        assert machine_from(own).base == str(tmp_path / "far")
 
         assert f"{entry.key}: gone, after $" in machines("down", entry.key, "--yes").output
         assert cloud.living == []
@@ -205,6 +213,44 @@ def test_attach_leads_into_the_jobs_own_session(far, server) -> None:
     other = ran([*plain, there])
     assert other.returncode == 255
     assert "HOST IDENTIFICATION HAS CHANGED" in other.stderr
+
+
+def test_attach_shows_the_job_takes_no_keys_and_is_left_as_tmux_is(far) -> None:
+    handle = far.start(far.lease())
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ["TERM"] = "xterm"
+        words = [sys.executable, "-m", "cft.cli", "machines", "attach", RUN[:6]]
+        os.execv(words[0], words)
+    seen, ended = b"", []
+
+    def shown():
+        nonlocal seen
+        if select.select([terminal], [], [], 0.1)[0]:
+            with contextlib.suppress(OSError):  # it has ended
+                seen += os.read(terminal, 65536)
+        return f"child {far.child}".encode() in seen
+
+    try:
+        until(shown, 60)
+        os.write(terminal, b"\x03")  # to the job it would be the end
+        time.sleep(0.5)
+        assert supervisor.members(handle.token)
+        os.write(terminal, b"\x02d")
+
+        def left():
+            shown()
+            found, status = os.waitpid(pid, os.WNOHANG)
+            ended.extend([os.waitstatus_to_exitcode(status)] if found else [])
+            return ended
+
+        assert until(left, 30) == [0]
+    finally:
+        os.close(terminal)
+        if not ended:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+    assert supervisor.members(handle.token), "who leaves leaves it at work"
 
 
 def test_the_systems_ssh_goes_through_the_host_in_between(server, tmp_path) -> None:
