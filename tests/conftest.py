@@ -17,7 +17,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 ROOT = Path(__file__).resolve().parents[1]
 
 # Minutes each: begun last, they would keep one process busy when the others have nothing left.
-LONG = ("test_readme.py", "test_flow_killed.py", "test_flow_failures.py", "test_flow_registry.py")
+LONG = (
+    "test_readme.py",
+    "test_flow_killed.py",
+    "test_flow_failures.py",
+    "test_flow_registry.py",
+    "test_flow_machines.py",
+    "test_deploy.py",
+)
 
 
 @pytest.fixture(scope="session")

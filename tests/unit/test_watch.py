@@ -9,6 +9,7 @@ from cft.tracking.run_directory import RunDirectory
 from tasks.machine import supervisor
 from tasks.machine.job import Handle, Job, JobState
 from tasks.machine.local import LocalMachine
+from tasks.machine.place import BudgetSpentError
 from tasks.watch import LogFollower, NotWantedError, Watch
 
 
@@ -117,6 +118,21 @@ def test_a_cancelled_job_is_left_to_the_caller(run: RunDirectory) -> None:
         cancelled=lambda: bool(said),
     )  # fmt: skip
     with pytest.raises(NotWantedError):
+        one.until_done()
+    assert one.machine.poll(one.handle).running
+    one.machine.stop(one.handle)
+
+
+def test_what_the_guard_raises_leaves_the_job_to_the_caller(run: RunDirectory) -> None:
+    looks: list[int] = []
+
+    def guard() -> None:
+        looks.append(1)
+        if len(looks) == 3:
+            raise BudgetSpentError("enough")
+
+    one = watch(run, "import time; time.sleep(600)", [], [], guard=guard)
+    with pytest.raises(BudgetSpentError, match="enough"):
         one.until_done()
     assert one.machine.poll(one.handle).running
     one.machine.stop(one.handle)
