@@ -1,4 +1,4 @@
-"""``cft machines up``, ``down`` and ``doctor`` against a real SSH server and the contract server."""
+"""``cft machines up``, ``down`` and ``doctor`` with a real SSH server and the contract server."""
 
 import json
 import shlex

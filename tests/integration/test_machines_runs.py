@@ -1,4 +1,4 @@
-"""``cft machines logs``, ``attach`` and ``stop`` of real jobs, here and behind a real SSH server."""
+"""``cft machines logs``, ``attach`` and ``stop`` of real jobs, here and behind an SSH server."""
 
 import contextlib
 import os
