@@ -52,7 +52,7 @@ def up(yes: bool, base_url: str | None, **flags: Any) -> None:
       cft machines up --machine rented.yaml --yes
     """
     from tasks.machine.hire import hire_of
-    from tasks.machine.rental import offers_for, rent_for_person
+    from tasks.machine.rental import as_own_machine, offers_for, rent_for_person
 
     machine, home = _with_url(taken_machine(flags), base_url), Home.from_environment()
     if machine.kind != "lambda":
@@ -89,7 +89,8 @@ def up(yes: bool, base_url: str | None, **flags: Any) -> None:
         sys.exit(130)
     from tasks.machine.login import ssh_words
 
-    _show_rented(entry, host.ssh.address, shlex.join(ssh_words(host)))
+    login, file = shlex.join(ssh_words(host)), as_own_machine(home, machine, entry, host)
+    _show_rented(entry, login, shlex.quote(str(file)))
 
 
 @click.command()
@@ -152,15 +153,14 @@ def _with_url(machine: "MachineSettings", base_url: str | None) -> "MachineSetti
     return machine.model_copy(update={"cloud": cloud})
 
 
-def _show_rented(entry: "Entry", address: str, login: str) -> None:
-    place = address.removesuffix(":22")
+def _show_rented(entry: "Entry", login: str, file: str) -> None:
     click.echo(
         f"key       {entry.key}\n"
         f"instance  {entry.instance_id}, {entry.instance_type} in {entry.region}\n"
         f"price     ${entry.cents_per_hour / 100:.2f}/h, at most ${entry.max_cost:.2f}\n"
         f"until     {_moment(entry.ends)}\n"
         f"log in    {login}\n"
-        f"train     --machine {place}\n"
+        f"train     --machine {file}\n"
         f"look      cft machines doctor --machine {entry.key}\n"
         f"give back cft machines down {entry.key}"
     )

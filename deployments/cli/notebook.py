@@ -72,7 +72,7 @@ def notebook_command(
     if settings.kind == "lambda":
         raise CftError(
             "machine: a rented machine is not taken for a notebook alone; rent one with "
-            "`cft machines up`, then `cft notebook --machine USER@HOST`"
+            "`cft machines up` and give the file that it prints"
         )
     if settings.kind == "local":
         _local(home, settings, port, folder, stop)

@@ -4,6 +4,7 @@ import shlex
 from pathlib import Path
 
 from cft.errors import CftError
+from cft.files import digest_json
 from tasks.machine.host import Host
 from tasks.machine.ssh.known_hosts import HostKey, KnownHosts, Pin
 from tasks.machine.ssh.settings import HostSettings
@@ -47,14 +48,13 @@ def _place(host: HostSettings) -> str:
 
 
 def _options(host: HostSettings, known_hosts: Path) -> list[str]:
-    _keep_pin(host, known_hosts)
     words = ["-p", str(host.port)]
     if host.identity is not None:
         words = ["-i", str(host.identity.expanduser()), "-o", "IdentitiesOnly=yes", *words]
     return [
         *words,
         "-o",
-        f'UserKnownHostsFile="{known_hosts}"',  # in quotes it may have blanks
+        f'UserKnownHostsFile="{_keys_of(host, known_hosts)}"',  # in quotes it may have blanks
         "-o",
         "GlobalKnownHostsFile=/dev/null",
         "-o",
@@ -62,15 +62,21 @@ def _options(host: HostSettings, known_hosts: Path) -> list[str]:
     ]
 
 
-def _keep_pin(host: HostSettings, known_hosts: Path) -> None:
-    """Put a pinned key where ``ssh`` looks for it: ours needs no file then."""
+def _keys_of(host: HostSettings, known_hosts: Path) -> Path:
+    """The file in which ``ssh`` finds the host's key; for a pinned one, which we need in none, one
+    of its own, since another machine at this address may have been known before."""
     if host.host_key is None:
-        return
-    pin, file = Pin.parse(host.host_key), KnownHosts(known_hosts)
-    if pin.kind is not None:
-        file.remember(host.host, host.port, HostKey.parse(*host.host_key.split()[:2]))
-    elif pin.fingerprint not in {one.fingerprint for one in file.keys(host.host, host.port)}:
+        return known_hosts
+    pin = Pin.parse(host.host_key)
+    if pin.kind is None:
+        if pin.fingerprint in {
+            one.fingerprint for one in KnownHosts(known_hosts).keys(host.host, host.port)
+        }:
+            return known_hosts
         raise CftError(
             f"host_key: ssh cannot look for {host.host} by a fingerprint alone; give the whole "
             "line 'ssh-ed25519 AAAA...' there"
         )
+    file = known_hosts.with_name(f"pinned-{digest_json(pin.fingerprint)}")
+    KnownHosts(file).remember(host.host, host.port, HostKey.parse(*host.host_key.split()[:2]))
+    return file

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
 
 from cft.errors import CftError
-from cft.files import write_json
+from cft.files import write_atomic, write_json
 from cft.home import Home
 from tasks.machine.hire import (
     SETTINGS,
@@ -24,6 +27,7 @@ from tasks.machine.provider.protocol import Offer
 from tasks.machine.provider.release import release
 from tasks.machine.provider.rent import rent
 from tasks.machine.settings import MachineSettings
+from tasks.machine.ssh.known_hosts import KnownHosts
 from tasks.machine.watcher import watcher_of
 
 Say = Callable[[str], None]
@@ -79,6 +83,29 @@ def rent_for_person(
     # Whoever looks at it or gives it back later knows no more than its key.
     write_json(lease_folder(home, entry.key) / SETTINGS, machine.model_dump(mode="json"))
     return entry, rented_host(home, machine, entry)
+
+
+def as_own_machine(home: Home, machine: MachineSettings, entry: Entry, host: Host) -> Path:
+    """Write the file with which a run trains on a rented machine as on a host of one's own.
+
+    ``USER@ADDRESS`` would not do: the machine knows only our key, and its own is pinned here, since
+    the next machine at this address has another one.
+
+    Args:
+        home: the state folder.
+        machine: settings with which it was rented.
+        entry: of the ledger.
+        host: how it is reached.
+    """
+    keys = KnownHosts(host.known_hosts).keys(host.ssh.host, host.ssh.port)
+    pin = {"host_key": keys[0].text} if keys else {}
+    ssh = host.ssh.model_dump(mode="json", exclude_defaults=True) | pin
+    rest = machine.model_dump(
+        mode="json", include={"driver", "environment", "base", "python"}, exclude_defaults=True
+    )
+    path = lease_folder(home, entry.key) / "host.yaml"
+    write_atomic(path, yaml.safe_dump({"kind": "ssh", "ssh": ssh} | rest))
+    return path
 
 
 @dataclass(frozen=True)

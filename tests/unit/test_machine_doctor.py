@@ -119,10 +119,20 @@ def test_a_pinned_key_is_put_where_ssh_looks_for_it(tmp_path) -> None:
     assert words[-1] == "me@a.example"
     assert words[words.index("-p") + 1] == "2222"
     assert "-i" not in words, "the agent's keys are shown"
-    (key,) = KnownHosts(file).keys("a.example", 2222)
+    (pinned,) = tmp_path.glob("pinned-*[!k]")
+    assert f'UserKnownHostsFile="{pinned}"' in words
+    (key,) = KnownHosts(pinned).keys("a.example", 2222)
     assert key.text == LINE
     # By its fingerprint alone ssh finds nothing, unless the key was seen before.
-    pinned = host.ssh.model_copy(update={"host_key": fingerprint(key.blob)})
-    assert ssh_words(Host("a", pinned, file)) == words
+    by_print = host.ssh.model_copy(update={"host_key": fingerprint(key.blob)})
     with pytest.raises(CftError, match=r"host_key: .*whole line"):
-        ssh_words(Host("a", pinned, tmp_path / "other"))
+        ssh_words(Host("a", by_print, file))
+    KnownHosts(file).remember("a.example", 2222, key)
+    assert f'UserKnownHostsFile="{file}"' in ssh_words(Host("a", by_print, file))
+
+
+def test_a_pin_counts_where_another_machine_had_the_address_before(tmp_path) -> None:
+    file = tmp_path / "known_hosts"
+    file.write_text(f"a.example {LINE[:-4]}AAAA\n")
+    host = Host("a", SshSettings(host="a.example", user="me", host_key=LINE), file)
+    assert str(file) not in " ".join(ssh_words(host))

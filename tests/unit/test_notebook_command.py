@@ -16,9 +16,7 @@ def refused(*words: str) -> str:
 
 
 def test_a_machine_is_not_rented_for_a_notebook() -> None:
-    assert "`cft machines up`, then `cft notebook --machine USER@HOST`" in refused(
-        "--machine", "lambda"
-    )
+    assert "`cft machines up` and give the file that it prints" in refused("--machine", "lambda")
 
 
 def test_a_machine_that_is_none_is_named() -> None:
