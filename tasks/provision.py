@@ -10,13 +10,13 @@ from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from cft.errors import one_line
+from cft.errors import CftError, one_line
 from cft.files import write_json
 from cft.home import Home
 from cft.recipe import LaunchRecipe
 from cft.tracking.runs import TrackedRun
 from tasks.machine.hire import SETTINGS, hire_of, hired, lease_folder
-from tasks.machine.host import Host, own_host
+from tasks.machine.host import Host, own_host, own_hosts
 from tasks.machine.place import Place
 from tasks.machine.provider.caps import cost_cents
 from tasks.machine.provider.ledger import Entry, ledger_of
@@ -52,22 +52,54 @@ def provision(
         CftError: it cannot be made ready; says why.
     """
     say = saying(Path(log), get_run_logger().info)
-    with host.connect() as connection:
-        site = make_ready(
-            connection,
-            launch,
-            machine.driver,
-            machine.environment,
-            base=machine.base,
-            python=machine.python,
-            extras=extras,
-            say=say,
+    hosts = [host]
+    if machine.more_hosts:
+        hosts += own_hosts(Home.from_environment(), machine)[1:]
+        _require_address(machine)
+    sites = []
+    for one in hosts:
+        with one.connect() as connection:
+            site = make_ready(
+                connection,
+                launch,
+                machine.driver,
+                machine.environment,
+                base=machine.base,
+                python=machine.python,
+                extras=extras,
+                say=say,
+            )
+        sites.append(site)
+        if site.driver is not None:
+            create_markdown_artifact(
+                site.driver.to_markdown(),
+                key=DRIVER_KEY,
+                description=f"Driver of {one.ssh.address}",
+            )
+    return Place(
+        host,
+        sites[0],
+        entry,
+        machine.checkpoint_seconds,
+        tuple(zip(hosts[1:], sites[1:], strict=True)),
+        machine.main_address or host.ssh.host,
+        machine.main_port,
+    )
+
+
+def _require_address(machine: MachineSettings) -> None:
+    """Refuse several hosts whose first one the others cannot find.
+
+    Raises:
+        CftError: it is reached from here in a way that says nothing to them.
+    """
+    if machine.main_address is not None or machine.ssh is None:
+        return
+    if machine.ssh.host in ("localhost", "127.0.0.1", "::1") or machine.ssh.jump is not None:
+        raise CftError(
+            "main_address: missing; the other hosts cannot reach the first one by "
+            f"{machine.ssh.host}, so give its address in their network"
         )
-    if site.driver is not None:
-        create_markdown_artifact(
-            site.driver.to_markdown(), key=DRIVER_KEY, description=f"Driver of {host.ssh.address}"
-        )
-    return Place(host, site, entry, machine.checkpoint_seconds)
 
 
 @contextlib.contextmanager

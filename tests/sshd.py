@@ -56,10 +56,17 @@ class Sshd:
         folder: for its keys, its settings and its log.
         kinds: of its host keys.
         more: lines of ``sshd_config``.
+        address: that it listens on and is reached by.
+        inside: words before its command: of another network, or of fewer cores.
     """
 
     def __init__(
-        self, folder: Path, kinds: tuple[str, ...] = ("ed25519",), more: tuple[str, ...] = ()
+        self,
+        folder: Path,
+        kinds: tuple[str, ...] = ("ed25519",),
+        more: tuple[str, ...] = (),
+        address: str = "127.0.0.1",
+        inside: tuple[str, ...] = (),
     ) -> None:
         assert SSHD is not None
         folder.mkdir(parents=True, exist_ok=True)
@@ -70,14 +77,14 @@ class Sshd:
         self.authorized.write_text(public(self.client_key) + "\n")
         self.host_keys = [keygen(folder / f"host_{kind}", kind) for kind in kinds]
         self.config = folder / "sshd_config"
-        self.more = more
+        self.more, self.address, self.inside = more, address, inside
         self.process: subprocess.Popen[bytes] | None = None
 
     def write_config(self) -> None:
         lines = [
             *self.more,  # of two lines for one thing the first counts
             f"Port {self.port}",
-            "ListenAddress 127.0.0.1",
+            f"ListenAddress {self.address}",
             f"PidFile {self.folder}/sshd.pid",
             *(f"HostKey {key}" for key in self.host_keys),
             f"AuthorizedKeysFile {self.authorized}",
@@ -98,14 +105,14 @@ class Sshd:
         assert SSHD is not None
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [SSHD, "-D", "-e", "-f", str(self.config)],
+                [*self.inside, SSHD, "-D", "-e", "-f", str(self.config)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         deadline = time.monotonic() + 60
         while True:
             with (
                 contextlib.suppress(OSError),
-                socket.create_connection(("127.0.0.1", self.port), timeout=5) as probe,
+                socket.create_connection((self.address, self.port), timeout=5) as probe,
             ):
                 if probe.recv(4) == b"SSH-":
                     return self
@@ -147,7 +154,7 @@ class Sshd:
         from tasks.machine.ssh.settings import SshSettings
 
         values = {
-            "host": "127.0.0.1",
+            "host": self.address,
             "port": self.port,
             "user": USER,
             "identity": self.client_key,

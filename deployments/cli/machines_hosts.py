@@ -154,7 +154,7 @@ def attach(run: str, stage: str | None, only_print: bool) -> None:
     job = _attachable(home, folder, stage)
     from tasks.machine.remote_jobs import host_of_run, session_of
 
-    host = host_of_run(home, folder.name)
+    host = host_of_run(home, folder.name, job.address)
     if host is None:
         raise CftError(
             f"run {folder.name}: its machine is given back; see `cft machines logs {run}`"

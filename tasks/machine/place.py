@@ -10,7 +10,14 @@ from pathlib import Path
 from cft.errors import CftError
 from cft.home import Home
 from cft.recipe import LaunchRecipe
-from cft.training.launch import launch_command, launch_environment, resolve_device, world_size_for
+from cft.training.launch import (
+    ALONE,
+    Machines,
+    launch_command,
+    launch_environment,
+    resolve_device,
+    world_size_for,
+)
 from cft.training.spec import TrainSpec
 from tasks.machine.host import Host
 from tasks.machine.job import Job, Machine
@@ -18,6 +25,7 @@ from tasks.machine.jobs import GRACE
 from tasks.machine.local import LocalMachine
 from tasks.machine.provider.caps import warning_moment
 from tasks.machine.provider.ledger import Entry
+from tasks.machine.several import SeveralMachines, mirror_of, require_alike
 from tasks.machine.site import Site, training_job
 from tasks.machine.ssh_machine import SshMachine
 
@@ -40,12 +48,18 @@ class Place:
         site: what was found and made on it; None for this machine.
         entry: of the ledger, where it is rented.
         checkpoint_seconds: as of the machine's settings.
+        others: further hosts, which train each run together with the first.
+        main_address: of the first host, as the others reach it.
+        main_port: free port there.
     """
 
     host: Host | None = None
     site: Site | None = None
     entry: Entry | None = None
     checkpoint_seconds: float = 600.0
+    others: tuple[tuple[Host, Site], ...] = ()
+    main_address: str = ""
+    main_port: int = 29500
 
     @property
     def interval(self) -> float:
@@ -53,12 +67,23 @@ class Place:
         return 0.5 if self.host is None else 1.0
 
     def ranks(self, launch: LaunchRecipe) -> int:
-        """Ranks of a job here.
+        """Ranks of a job, on all hosts together.
 
         Raises:
-            CftError: more are asked for than there are GPUs.
+            CftError: more are asked for than there are GPUs, or the hosts cannot share them evenly.
         """
-        return world_size_for(launch) if self.site is None else self.site.ranks(launch)
+        if self.site is None:
+            return world_size_for(launch)
+        sites = [self.site, *(site for _, site in self.others)]
+        asked = launch.num_processes
+        if asked and asked % len(sites):
+            raise CftError(
+                f"launch.num_processes: {asked} ranks on {len(sites)} hosts; it counts the ranks "
+                "of all, so give a multiple"
+            )
+        share = launch.model_copy(update={"num_processes": asked // len(sites) if asked else None})
+        require_alike([site.device for site in sites], "their devices")
+        return len(sites) * require_alike([site.ranks(share) for site in sites], "their GPUs")
 
     @property
     def warning(self) -> float | None:
@@ -99,15 +124,33 @@ def at(
     if place.host is None or place.site is None:
         yield LocalMachine(GRACE), job_here
         return
-    site = place.site
-    with place.host.connect(on_failure) as connection:
-        machine = SshMachine(
-            connection, site.base, grace=GRACE, checkpoint_seconds=place.checkpoint_seconds, say=say
-        )
-        yield (
-            machine,
-            lambda run, spec: training_job(machine, site, run, spec, Path("gpu.lock")),
-        )
+    hosts = [(place.host, place.site), *place.others]
+    with contextlib.ExitStack() as open_ones:
+        machines = []
+        for host, site in hosts:
+            connection = open_ones.enter_context(host.connect(on_failure))
+            machines.append(
+                SshMachine(
+                    connection,
+                    site.base,
+                    grace=GRACE,
+                    checkpoint_seconds=place.checkpoint_seconds,
+                    say=say,
+                )
+            )
+
+        def share(run: Path, spec: TrainSpec, rank: int) -> Job:
+            machine, site, slot = machines[rank], hosts[rank][1], Path("gpu.lock")
+            mine = Machines(len(hosts), rank, place.main_address, place.main_port)
+            return training_job(
+                machine, site, mirror_of(run, rank), spec, slot, mine if place.others else ALONE
+            )
+
+        if not place.others:
+            yield machines[0], lambda run, spec: share(run, spec, 0)
+            return
+        several = SeveralMachines(machines, share, say)
+        yield several, several.job
 
 
 def job_here(run: Path, spec: TrainSpec) -> Job:

@@ -18,7 +18,7 @@ from cft.errors import CftError, one_line
 from cft.home import Home
 from tasks.machine import supervisor
 from tasks.machine.hire import lease_settings, rented_host
-from tasks.machine.host import Host, own_host
+from tasks.machine.host import Host, own_hosts
 from tasks.machine.job import LIVING, RECORD, Handle, JobState, session_name
 from tasks.machine.jobs import GRACE, require_run_id
 from tasks.machine.provider.ledger import ledger_of
@@ -80,8 +80,13 @@ def remote_jobs(home: Home, flow_run_id: str) -> list[RemoteJob]:
     return found
 
 
-def host_of_run(home: Home, flow_run_id: str) -> Host | None:
+def host_of_run(home: Home, flow_run_id: str, address: str | None = None) -> Host | None:
     """The host on which a flow run's jobs live; None when its rented machine is given back.
+
+    Args:
+        home: the state folder.
+        flow_run_id: of the run.
+        address: of a job's host, where several train together; by default the first.
 
     Raises:
         CftError: nothing here says how it is reached.
@@ -93,7 +98,8 @@ def host_of_run(home: Home, flow_run_id: str) -> Host | None:
             "end its job by hand on its host"
         )
     if machine.kind == "ssh":
-        return own_host(home, machine)
+        hosts = own_hosts(home, machine)
+        return next((one for one in hosts if one.ssh.address == address), hosts[0])
     # A machine that is being given back takes its jobs with it.
     entries = [
         one
@@ -144,27 +150,34 @@ def stop_remote_jobs(
     ]
     if not living:
         return []
-    host = host_of_run(home, flow_run_id)
-    if host is None:
+    hosts = {
+        job.address: host
+        for job in living
+        if (host := host_of_run(home, flow_run_id, job.address)) is not None
+    }
+    if not hosts:
         return []
     deadline = time.monotonic() + seconds
-    connection = host.connect()
+    connections = {address: host.connect() for address, host in hosts.items()}
     pool = ThreadPoolExecutor(len(living), thread_name_prefix="cft-stop")
     try:
         # Connecting takes several answers, each with a bound of its own: one bound holds for all.
-        stops = [pool.submit(_stop, connection, job, grace, deadline) for job in living]
+        stops = [
+            pool.submit(_stop, connections[job.address], job, grace, deadline) for job in living
+        ]
         if _late(stops, deadline):
             raise CftError(
-                f"{host.ssh.address}: did not say within {seconds:.0f} s that the job is stopped; "
+                f"{', '.join(hosts)}: did not say within {seconds:.0f} s that the job is stopped; "
                 "it may go on there, try again"
             )
         stopped = [one.result() for one in stops]
-        fetches = [pool.submit(_bring_home, connection, job) for job in stopped]
+        fetches = [pool.submit(_bring_home, connections[job.address], job) for job in stopped]
         if _late(fetches, deadline):
             logger.warning("run %s: not all that it saved is here in time", flow_run_id)
         return stopped
     finally:
-        connection.close()  # which ends what is late
+        for one in connections.values():
+            one.close()  # which ends what is late
         pool.shutdown(wait=False, cancel_futures=True)
 
 

@@ -79,7 +79,9 @@ class MachineSettings(Settings):
         if self.kind == "ssh" and self.ssh is None:
             raise ValueError("kind ssh needs the host: set ssh.host and ssh.user")
         if self.more_hosts and self.kind != "ssh":
-            raise ValueError(f"more_hosts: only kind ssh takes several hosts, and it is {self.kind}")
+            raise ValueError(
+                f"more_hosts: only kind ssh takes several hosts, and it is {self.kind}"
+            )
         return self
 
 

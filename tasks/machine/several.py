@@ -8,12 +8,14 @@ import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from cft.errors import CftError
 from cft.tracking.run_directory import RunDirectory
 from cft.training.checkpoints import checkpoints
+from cft.training.spec import TrainSpec
 from tasks.machine.job import Handle, Job, JobState
 from tasks.machine.ssh_machine import SshMachine
 from tasks.machine.transfer.client import push
@@ -31,7 +33,7 @@ class SeveralMachines:
 
     Args:
         machines: one a host; the first keeps the result.
-        jobs: makes each host's share of a job, by its rank.
+        share: makes one host's share of a job from the run directory, the spec and its rank.
         say: told what a person should know.
     """
 
@@ -40,12 +42,18 @@ class SeveralMachines:
     def __init__(
         self,
         machines: Sequence[SshMachine],
-        jobs: Callable[[Job, int], Job],
+        share: Callable[[Path, TrainSpec, int], Job],
         say: Callable[[str], None],
     ) -> None:
-        self.machines, self._jobs, self._say = list(machines), jobs, say
+        self.machines, self._share, self._say = list(machines), share, say
+        self._specs: dict[Path, TrainSpec] = {}
         self._handles: list[Handle] = []
         self._ended: JobState | None = None
+
+    def job(self, run: Path, spec: TrainSpec) -> Job:
+        """The job that trains a run directory: the first host's share of it, for :meth:`start`."""
+        self._specs[run] = spec
+        return self._share(run, spec, 0)
 
     def start(self, job: Job) -> Handle:
         """Start the job's share on every host, or attach where all of them live.
@@ -57,6 +65,8 @@ class SeveralMachines:
             CftError: a host cannot start it; it is left running on none.
         """
         self._ended = None
+        for rank in range(len(self.machines)):
+            mirror_of(job.run, rank).mkdir(parents=True, exist_ok=True)
         if (done := self.machines[0].finished(job.run)) is not None:
             self._handles = [done]
             return done
@@ -64,7 +74,8 @@ class SeveralMachines:
         if not all(living):
             self._stop(living)
             self._share_checkpoint(job.run)
-        shares = [self._jobs(job, rank) for rank in range(len(self.machines))]
+        spec, others = self._specs[job.run], range(1, len(self.machines))
+        shares = [job, *(self._share(job.run, spec, rank) for rank in others)]
         try:
             self._handles = self._each(lambda rank: self.machines[rank].start(shares[rank]))
         except BaseException:
@@ -77,7 +88,8 @@ class SeveralMachines:
         """What the job is doing now; once one host's share has failed, all are stopped."""
         if self._ended is not None:
             return self._ended
-        states = self._each(lambda rank: self.machines[rank].poll(self._handles[rank]))
+        machines = zip(self.machines, self._handles, strict=False)  # of a finished job only one
+        states = _all([partial(machine.poll, one) for machine, one in machines])
         failed = [
             (rank, state)
             for rank, state in enumerate(states)
@@ -87,7 +99,9 @@ class SeveralMachines:
             rank, state = failed[0]
             address = self.machines[rank].connection.settings.address
             self._say(f"{address}: its share of the job {state}; the others are stopped")
-            self._stop([one for one, seen in zip(self._handles, states, strict=True) if seen.running])
+            self._stop(
+                [one for one, seen in zip(self._handles, states, strict=True) if seen.running]
+            )
             self._ended = state
             return state
         running = next((one for one in states if one.running), None)
@@ -107,7 +121,7 @@ class SeveralMachines:
     def _stop(self, handles: Sequence[Handle | None]) -> list[JobState]:
         by_run = {mirror: rank for rank, mirror in enumerate(self._mirrors(handles))}
         todo = [(by_run[one.run], one) for one in handles if one is not None]
-        return _all([lambda r=rank, h=one: self.machines[r].stop(h) for rank, one in todo])
+        return _all([partial(self.machines[rank].stop, one) for rank, one in todo])
 
     def _mirrors(self, handles: Sequence[Handle | None]) -> list[str]:
         known = next((Path(one.run) for one in handles if one is not None), None)
@@ -129,7 +143,7 @@ class SeveralMachines:
             shutil.rmtree(mirror_of(run, rank) / "checkpoints", ignore_errors=True)
 
     def _each(self, work: Callable[[int], T]) -> list[T]:
-        return _all([lambda r=rank: work(r) for rank in range(len(self.machines))])
+        return _all([partial(work, rank) for rank in range(len(self.machines))])
 
 
 def _all(work: Sequence[Callable[[], T]]) -> list[T]:

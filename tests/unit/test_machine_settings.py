@@ -45,6 +45,7 @@ def test_a_file(tmp_path: Path) -> None:
         ("kind: ssh\nssh: {host: x}\n", "ssh.user"),
         ("knid: ssh\n", "knid"),
         ("rent: {max_cost: 0}\n", "rent.max_cost"),
+        ("more_hosts: [{host: a, user: b}]\n", "only kind ssh takes several hosts"),
         ("- local\n", "a machine is a mapping"),
         ("kind: [\n", "not valid YAML"),
     ],
