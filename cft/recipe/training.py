@@ -58,6 +58,11 @@ class TrainRecipe(Settings):
     )
     bf16: bool = Field(False, description="bfloat16 forward and backward; the adapter stays fp32.")
     gradient_checkpointing: bool = Field(False, description="Trade compute for memory.")
+    compile: bool = Field(
+        False,
+        description="Compile the decoder layers: on a GPU half as fast again, after a minute or "
+        "two at the start.",
+    )
     save_steps: int = Field(500, ge=1, description="Steps between checkpoints.")
     logging_steps: int = Field(10, ge=1, description="Steps between logged metrics.")
     seed: int = Field(7, ge=0, description="Seed of order, dropout and adapter initialisation.")

@@ -68,7 +68,11 @@ _TRAINS: dict[str, Any] = {
     "stage2": True,
     "launch": {"num_processes"},
 }
-_ANSWERED_FOR: dict[str, Any] = {"model": {"backbone", "nano"}}
+_ANSWERED_FOR: dict[str, Any] = {
+    "model": {"backbone", "nano"},
+    "stage1": {"compile"},
+    "stage2": {"compile"},
+}
 
 
 def training_digest(recipe: Recipe) -> str:

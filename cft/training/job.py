@@ -9,7 +9,9 @@ import torch
 
 from cft.errors import CftError
 from cft.model.backbone import backbone_digest, load_backbone, load_tokenizer
+from cft.model.compiled import compile_layers
 from cft.model.embedder import Embedder
+from cft.model.lean_lora import use_lean_lora
 from cft.model.lora import attach_lora, load_adapter, save_adapter
 from cft.model.text_contract import TextContract
 from cft.recipe import flattened
@@ -113,6 +115,9 @@ def build_embedder(spec: TrainSpec) -> Embedder:
         model = load_adapter(backbone, folder, trainable=True, expected=spec.recipe.model.lora)
     else:
         model = attach_lora(backbone, spec.recipe.model.lora, recipe.seed)
+    use_lean_lora(model)
+    if recipe.compile:
+        compile_layers(model)
     return Embedder(model, contract)
 
 

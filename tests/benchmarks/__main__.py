@@ -13,14 +13,7 @@ from pathlib import Path
 
 import torch
 
-BENCHMARKS = ("encoding", "encoding_cuda", "data", "orchestration", "transfer")
-SCALED = (
-    "data",
-    "encoding",
-    "encoding_cuda",
-    "orchestration",
-    "transfer",
-)  # those that take a number of rows
+BENCHMARKS = ("encoding", "encoding_cuda", "training_cuda", "data", "orchestration", "transfer")
 
 
 def main() -> None:
@@ -36,7 +29,7 @@ def main() -> None:
     print(f"torch {torch.__version__}, CUDA {torch.cuda.is_available()}")
     for name in chosen.names or BENCHMARKS:
         print(f"\n## {name}\n")
-        scale = {"rows": chosen.rows} if name in SCALED and chosen.rows is not None else {}
+        scale = {"rows": chosen.rows} if chosen.rows is not None else {}
         importlib.import_module(f"tests.benchmarks.{name}").main(chosen.backbone, **scale)
 
 

@@ -19,11 +19,11 @@ _SPECIALS = ("<unk>", "<s>", "</s>")
 # Tokens of Itihasa's train verses at Sarvam-1's fertility (Sanskrit words x 3.9 + 2, English words
 # x 1.35 + 2, cut at 150): quantiles at 0, 2.5, … 100%.
 # fmt: off
-_SANSKRIT = (
+SANSKRIT = (
     5, 25, 25, 29, 29, 29, 33, 33, 33, 33, 33, 37, 37, 37, 37, 37, 37, 41, 41, 41, 41, 41, 41, 41,
     44, 44, 44, 44, 48, 48, 48, 48, 52, 52, 56, 60, 64, 72, 83, 99, 150,
 )
-_ENGLISH = (
+ENGLISH = (
     3, 23, 24, 26, 27, 29, 29, 30, 30, 31, 31, 33, 33, 34, 34, 35, 35, 37, 37, 38, 38, 39, 39, 41,
     41, 42, 43, 43, 45, 46, 47, 49, 51, 53, 57, 60, 64, 70, 80, 99, 150,
 )
@@ -93,7 +93,7 @@ def verse_texts(count: int, seed: int = 0) -> list[str]:
     draw = np.random.default_rng(seed)
     half = count // 2
     lengths = np.concatenate(
-        [verse_lengths(half, _SANSKRIT, draw), verse_lengths(count - half, _ENGLISH, draw)]
+        [verse_lengths(half, SANSKRIT, draw), verse_lengths(count - half, ENGLISH, draw)]
     )
     draw.shuffle(lengths)
     highest = VOCABULARY - len(_SPECIALS)

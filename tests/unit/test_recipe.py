@@ -162,10 +162,11 @@ def test_flags_change_the_recipe():
 def test_both_spellings_and_list_styles_reach_the_recipe(monkeypatch, spelling):
 
     seen = []
-    monkeypatch.setattr("deployments.cli.run.flow", lambda name, recipe: seen.append(recipe))
+    monkeypatch.setattr("deployments.cli.run.flow", lambda name, *trees: seen.append(trees))
     result = CliRunner().invoke(app, ["pilot", *spelling, "--triplet_types", "cross_lingual"])
     assert result.exit_code == 0, result.output
-    (recipe,) = seen
+    ((recipe, machine),) = seen
+    assert machine.kind == "local"
     assert recipe.data.num_rows == 12
     assert recipe.data.strategies == ["A", "C"]
     assert recipe.data.triplet_types == "cross_lingual"
@@ -196,6 +197,7 @@ def test_recipe_verb_prints_yaml_and_schema():
         ({"model": {"lora": {"r": 16}}}, True),
         ({"launch": {"num_processes": 2}}, True),
         ({"launch": {"device": "cpu"}}, False),
+        ({"stage1": {"compile": True}}, False),
         ({"name": "another"}, False),
         ({"tracking": {"wait_seconds": 5, "experiment": "other"}}, False),
         ({"evaluation": {"bootstrap_samples": 500}}, False),
