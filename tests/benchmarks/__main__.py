@@ -13,7 +13,15 @@ from pathlib import Path
 
 import torch
 
-BENCHMARKS = ("encoding", "encoding_cuda", "training_cuda", "data", "orchestration", "transfer")
+BENCHMARKS = (
+    "encoding",
+    "encoding_cuda",
+    "training_cuda",
+    "training_ranks",
+    "data",
+    "orchestration",
+    "transfer",
+)
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ from transformers import AutoModelForCausalLM
 from cft.recipe import LoraRecipe, ModelRecipe, Recipe, TrainRecipe
 from cft.tracking.run_directory import RunDirectory
 from cft.training.batches import BatchLoader
+from cft.training.gather import rank, world_size
 from cft.training.job import build_embedder
 from cft.training.spec import TrainSpec
 from cft.training.trainer import ContrastiveTrainer
@@ -140,6 +141,19 @@ def main(backbone: Path | None, rows: int = 4096) -> None:
 
 def ours(folder: Path, store: Any, batch: int, scratch: str, compiled: bool) -> Measured:
     """The trainer itself, with its loader, its logging and its optimiser."""
+    path = Path(tempfile.mkdtemp(dir=scratch)) / "run"
+    path.mkdir()
+    run = trained(folder, store, batch, path, compiled)
+    name = "train/triplets_per_second"
+    found = [one for one in run.read_events()[0] if one["kind"] == "metric" and one["step"] > WARM]
+    rates = [one["values"][name] for one in found if name in one["values"]]
+    return Measured(batch, statistics.median(rates), peak())
+
+
+def trained(
+    folder: Path, store: Any, batch: int, path: Path, compiled: bool, dropout: float = LORA.dropout
+) -> RunDirectory:
+    """Some steps of this rank's share of a training, whose run directory is ``path``."""
     recipe = TrainRecipe(
         batch_size=batch,
         max_steps=STEPS,
@@ -149,26 +163,19 @@ def ours(folder: Path, store: Any, batch: int, scratch: str, compiled: bool) -> 
         bf16=True,
         compile=compiled,
     )
-    model = ModelRecipe(backbone=str(folder), max_length=MAX_LENGTH, lora=LORA)
+    lora = LORA.model_copy(update={"dropout": dropout})
+    model = ModelRecipe(backbone=str(folder), max_length=MAX_LENGTH, lora=lora)
     spec = TrainSpec(
         recipe=Recipe(model=model, stage1=recipe),
         stage="stage1",
         store="random",
         backbone=str(folder),
-        world_size=1,
+        world_size=world_size(),
     )
-    embedder = build_embedder(spec)
-    run = RunDirectory(Path(tempfile.mkdtemp(dir=scratch)) / "run")
-    run.path.mkdir()
-    loader = BatchLoader(store, batch, STEPS, seed=0, rank=0, world_size=1)
-    ContrastiveTrainer(embedder, loader, recipe, run, "cuda").train()
-    events = [one for one in run.read_events()[0] if one["kind"] == "metric"]
-    rates = [
-        one["values"]["train/triplets_per_second"]
-        for one in events
-        if one["step"] > WARM and "train/triplets_per_second" in one["values"]
-    ]
-    return Measured(batch, statistics.median(rates), peak())
+    run = RunDirectory(path)
+    loader = BatchLoader(store, batch, STEPS, 0, rank(), world_size())
+    ContrastiveTrainer(build_embedder(spec), loader, recipe, run, "cuda").train()
+    return run
 
 
 def original(folder: Path, store: RandomStore, batch: int) -> Measured:

@@ -26,6 +26,7 @@ from tests.sshd import Sshd, Wire, needs_sshd, running
 
 pytestmark = [
     pytest.mark.integration,
+    pytest.mark.timeout(1200),
     needs_sshd,
     pytest.mark.skipif(shutil.which("tmux") is None, reason="no tmux here"),
 ]
@@ -117,7 +118,7 @@ def place(server, tmp_path):
             os.kill(record["pid"], signal.SIGKILL)
 
 
-def to_the_end(machine, handle, seconds=60):
+def to_the_end(machine, handle, seconds=240):
     def ended():
         state = machine.poll(handle)
         return None if state.running else state
@@ -125,7 +126,7 @@ def to_the_end(machine, handle, seconds=60):
     return until(ended, seconds)
 
 
-def until_steps(machine, handle, expected, seconds=60):
+def until_steps(machine, handle, expected, seconds=240):
     """Poll until the events here are those of these steps and the job still runs."""
     run, deadline = RunDirectory(Path(handle.run)), time.monotonic() + seconds
     while True:
@@ -224,16 +225,16 @@ def test_the_connection_may_break_at_any_time(place) -> None:
     place.go(1)
     machine = place.machine(wire.port, said=said)
     handle = machine.start(place.job(4))
-    until_steps(machine, handle, [1], 60)
+    until_steps(machine, handle, [1])
     assert place.server.kill_sessions()
     place.go(2)
-    until_steps(machine, handle, [1, 2], 60)
+    until_steps(machine, handle, [1, 2])
     wire.silence()
     place.go(3)
-    until(lambda: machine.poll(handle).running and any("no answer" in one for one in said), 200)
+    until(lambda: machine.poll(handle).running and any("no answer" in one for one in said), 240)
     assert steps_of(place.run) == [1, 2]
     wire.resume()
-    until_steps(machine, handle, [1, 2, 3], 120)
+    until_steps(machine, handle, [1, 2, 3])
     assert [one for one in said if "heard again" in one]
     wire.cut()
     place.go(9)
@@ -247,7 +248,7 @@ def test_stop_ends_the_whole_tree_and_keeps_what_it_saved(place) -> None:
     place.go(2)
     machine = place.machine()
     handle = machine.start(place.job())
-    until_steps(machine, handle, [1, 2], 60)
+    until_steps(machine, handle, [1, 2])
     child = place.child()
     state = machine.stop(handle)
     assert (state.state, state.signal) == ("killed", signal.SIGTERM)
@@ -260,7 +261,7 @@ def test_killed_jobs_and_supervisors(place) -> None:
     place.go(1)
     machine = place.machine()
     handle = machine.start(place.job())
-    until_steps(machine, handle, [1], 60)
+    until_steps(machine, handle, [1])
     os.kill(handle.pid, signal.SIGKILL)
     until(lambda: supervisor.start_time(handle.pid) is None, 30)
     assert machine.poll(handle).running, "the job itself goes on"
@@ -280,7 +281,7 @@ def test_a_reboot_is_told_from_a_killed_job(place) -> None:
     place.go(1)
     machine = place.machine()
     handle = machine.start(place.job())
-    until_steps(machine, handle, [1], 60)
+    until_steps(machine, handle, [1])
     os.kill(handle.pid, signal.SIGKILL)
     supervisor.end_all(lambda: supervisor.members(handle.token), 0, 5)
     record = supervisor.read_json(place.far / "supervisor.json")
