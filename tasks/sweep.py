@@ -20,6 +20,7 @@ from tasks.machine.provider.sweep import sweep
 from tasks.machine.settings import MachineSettings
 from tasks.machine.wanted import Standing, wanted_by_lease
 from tasks.notify.machines import release_failed
+from tasks.retries import ON_NETWORK
 
 logger = logging.getLogger("cft.machine")
 
@@ -27,7 +28,7 @@ KEY = "machines"
 OVER = {StateType.COMPLETED, StateType.FAILED, StateType.CANCELLED, StateType.CANCELLING}
 
 
-@task(name="sweep-machines", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=[20, 60])
+@task(name="sweep-machines", cache_policy=NO_CACHE, **ON_NETWORK)
 def sweep_machines(
     cloud: LambdaSettings, grace_seconds: float, give_up_seconds: float, dry_run: bool
 ) -> dict[str, Any]:
@@ -45,7 +46,7 @@ def sweep_machines(
 
     Raises:
         CftError: there is no key, and the ledger knows of machines.
-        ProviderError: the machines cannot be listed; the task is tried again.
+        ProviderError: the machines cannot be listed; another try is made where it can help.
     """
     home = Home.from_environment()
     try:

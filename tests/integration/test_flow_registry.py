@@ -71,6 +71,13 @@ WORSE = recipe("worse", {"pooling": "mean"})
 BETTER = recipe("better", {"pooling": "last", "max_length": 6})
 
 
+@pytest.fixture(autouse=True)
+def _no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A handler that writes into one test's output would write into a closed file afterwards."""
+    for verb in ("promote", "retrain", "rollback"):
+        monkeypatch.setattr(f"flows.{verb}.use_terminal", lambda: None)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def mlflow_server(home: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
     """The registry of this module is a server's, reached over HTTP alone."""

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from cft.errors import CftError
+from cft.files import write_atomic
 from cft.tracking.run_directory import RunDirectory
 from tasks.machine import step_host, supervisor
 from tasks.machine.job import Job
@@ -99,7 +100,7 @@ class Place:
 
     def go(self, step: int) -> None:
         self.far.mkdir(parents=True, exist_ok=True)
-        (self.far / "go").write_text(str(step))
+        write_atomic(self.far / "go", str(step))  # the job reads it at any moment
 
     def child(self) -> int:
         return int((self.far / "child").read_text())

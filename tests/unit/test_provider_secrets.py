@@ -37,7 +37,7 @@ def test_secrets_reach_no_log_no_error_and_no_representation(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     for name in ("httpx", "httpcore", "cft.machine"):
-        logging.getLogger(name).setLevel(logging.DEBUG)
+        caplog.set_level(logging.DEBUG, logger=name)
     key = account.cloud.key
     account.cloud.add("one", born=-500.0)
     told: list[str] = [repr(account.provider), str(vars(account.provider))]
