@@ -1,7 +1,7 @@
 """Where a flow trains: here, or on a machine that it has while it does."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cft.home import Home
@@ -53,5 +53,5 @@ def place_for(
             tracked.file(log, "machine")
 
 
-def _trained(folder: Path, stages: Sequence[str] | dict[str, Path]) -> Iterator[bool]:
+def _trained(folder: Path, stages: Iterable[str]) -> Iterator[bool]:
     return (RunDirectory(folder / stage).adapter.is_dir() for stage in stages)

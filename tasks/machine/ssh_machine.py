@@ -12,8 +12,6 @@ import json
 import logging
 import os
 import shlex
-import shutil
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,18 +20,16 @@ from typing import Any
 from cft.errors import CftError
 from cft.files import write_json
 from cft.tracking.run_directory import RunDirectory
-from cft.training.checkpoints import KEPT, checkpoints
+from cft.training.checkpoints import checkpoints
 from tasks.machine import job_host
 from tasks.machine.job import RECORD, Handle, Job, JobState, session_name
 from tasks.machine.remote import Result
+from tasks.machine.results import ANSWER_SECONDS, Results
 from tasks.machine.ssh.connection import Connection
 from tasks.machine.step import answer_of, source_of, start_program
-from tasks.machine.transfer.client import pull, push
+from tasks.machine.transfer.client import push
 
 logger = logging.getLogger("cft.machine")
-
-ANSWER_SECONDS = 60.0
-FETCHED = ".fetched"  # below the run directory: what is on its way home
 
 
 class SshMachine:
@@ -60,10 +56,9 @@ class SshMachine:
         say: Callable[[str], None] = logger.info,
     ) -> None:
         self.connection, self.base, self.grace = connection, base.rstrip("/"), grace
-        self.checkpoint_seconds, self.say = checkpoint_seconds, say
+        self.say = say
         self._seen: dict[str, dict[str, Any]] = {}  # the last answer, by run
-        self._fetching: threading.Thread | None = None
-        self._fetched_at = time.monotonic()
+        self._results = Results(connection, self.folder_of, checkpoint_seconds)
         self._unheard = 0.0
 
     def folder_of(self, run: Path) -> str:
@@ -132,7 +127,7 @@ class SshMachine:
     def bring_checkpoint(self, run: Path) -> None:
         """Copy the newest checkpoint of a run whose job has ended, if the host has one."""
         if self._known(run):
-            self._fetch_newest(run, self._first_answer(run)["checkpoints"])
+            self._results.newest(run, self._first_answer(run)["checkpoints"])
 
     def forget_checkpoints(self, run: Path) -> None:
         """Remove the checkpoints of a run from the host."""
@@ -171,9 +166,9 @@ class SshMachine:
             self._unheard = 0.0
         state = _state(answer)
         if not state.running:
-            self._settle(run, answer)
-        elif self.checkpoint_seconds < time.monotonic() - self._fetched_at:
-            self._fetch_checkpoint(run, answer)
+            self._results.settle(run, answer)
+        else:
+            self._results.follow(run, answer)
         return state
 
     def stop(self, handle: Handle) -> JobState:
@@ -194,59 +189,6 @@ class SshMachine:
                 f"({result.last_words}); end it there"
             )
         return self.poll(handle)
-
-    def _settle(self, run: Path, answer: dict[str, Any]) -> None:
-        """Bring home what the ended job has left: the adapter, or the newest checkpoint."""
-        if self._fetching is not None:
-            self._fetching.join()
-        if answer["adapter"] and not RunDirectory(run).adapter.is_dir():
-            self._fetch(run, "adapter")
-        elif not answer["adapter"]:
-            self._fetch_newest(run, answer["checkpoints"])
-
-    def _fetch_checkpoint(self, run: Path, answer: dict[str, Any]) -> None:
-        if self._fetching is not None and self._fetching.is_alive():
-            return
-        self._fetched_at = time.monotonic()
-        self._fetching = threading.Thread(
-            target=self._fetch_newest,
-            args=(run, answer["checkpoints"]),
-            name="cft-checkpoint",
-            daemon=True,
-        )
-        self._fetching.start()
-
-    def _fetch_newest(self, run: Path, names: list[str]) -> None:
-        """Copy the newest checkpoint of the host, unless it is here; keep no more than the newest.
-
-        A checkpoint that the job removes meanwhile is left: there is a newer one by then.
-        """
-        local = RunDirectory(run)
-        if not names or (local.checkpoints / names[-1]).is_dir():
-            return
-        name = f"checkpoints/{names[-1]}"
-        try:
-            self._fetch(run, name)
-        except CftError as error:
-            logger.warning("%s: not fetched (%s)", name, error)
-            return
-        for old in checkpoints(local)[:-KEPT]:
-            shutil.rmtree(old, ignore_errors=True)
-
-    def _fetch(self, run: Path, name: str) -> None:
-        """Copy a folder that is complete on the host; it appears here whole or not at all."""
-        beside = run / FETCHED
-        pull(self.connection, self.folder_of(run), beside, [name])
-        still = self.connection.run(
-            f"test -d {shlex.quote(f'{self.folder_of(run)}/{name}')}", timeout=ANSWER_SECONDS
-        )
-        if not still.ok:
-            shutil.rmtree(beside / name, ignore_errors=True)
-            raise CftError(f"{name}: removed on the host while it was fetched")
-        target = run / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        (beside / name).replace(target)
-        shutil.rmtree(beside, ignore_errors=True)
 
     def _first_answer(self, run: Path) -> dict[str, Any]:
         """What the host says of a job that was just started: what was known before is of another.
