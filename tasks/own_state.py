@@ -21,6 +21,7 @@ from uuid import UUID
 from prefect import get_run_logger
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State, StateType
+from prefect.context import FlowRunContext
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Running
 
@@ -68,8 +69,26 @@ def leave() -> None:
     """
     get_run_logger().info("cancelled; the job was stopped")
     time.sleep(WORKER_SECONDS)
-    with contextlib.suppress(Exception), get_client(sync_client=True) as client:
-        told: State[None] = Cancelled(message="Cancelled; no worker was there to end it.")
-        client.set_flow_run_state(UUID(str(flow_run.id)), told, force=True)
+    _end_as_cancelled()
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(WORKER_SECONDS)
+
+
+def _end_as_cancelled() -> None:
+    """Do what a worker does for a cancelled run: its hooks, then its last state.
+
+    The engine takes a signal that no worker has announced for a crash, and forces that state upon
+    the server, unless the run that it holds has ended: so its end is told to the engine as well.
+    """
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        return
+    run, told = context.flow_run, Cancelled(message="Cancelled; no worker was there to end it.")
+    run.state, run.state_name, run.state_type = told, told.name, told.type
+    for hook in context.flow.on_cancellation_hooks if context.flow else ():
+        try:
+            hook(context.flow, run, told)
+        except Exception as error:
+            get_run_logger().warning("a hook of the cancellation: %s", error)
+    with contextlib.suppress(Exception), get_client(sync_client=True) as client:
+        client.set_flow_run_state(run.id, told, force=True)

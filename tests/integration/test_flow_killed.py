@@ -241,4 +241,5 @@ def cancelled(place: Place, run: str, folder: RunDirectory) -> None:
     assert list(folder.checkpoints.glob("checkpoint-*"))
     place.wait(run, "Cancelled")  # when its hooks have ended
     until(lambda: not flow_processes(run), 200)
+    assert place.read(run).state_name == "Cancelled", "and stays so when its process is gone"
     assert mlflow_status(place.home, run) == {"stage1": "KILLED"}
