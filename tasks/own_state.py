@@ -81,11 +81,12 @@ def _end_as_cancelled() -> None:
     the server, unless the run that it holds has ended: so its end is told to the engine as well.
     """
     context = FlowRunContext.get()
-    if context is None or context.flow_run is None:
+    if context is None or context.flow_run is None or context.flow is None:
         return
-    run, told = context.flow_run, Cancelled(message="Cancelled; no worker was there to end it.")
+    run = context.flow_run
+    told: State[None] = Cancelled(message="Cancelled; no worker was there to end it.")
     run.state, run.state_name, run.state_type = told, told.name, told.type
-    for hook in context.flow.on_cancellation_hooks if context.flow else ():
+    for hook in context.flow.on_cancellation_hooks or ():
         try:
             hook(context.flow, run, told)
         except Exception as error:

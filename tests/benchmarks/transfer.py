@@ -44,20 +44,20 @@ def main(backbone: Path | None, rows: int | None = None) -> None:
             f"{SMALL:,} files of {SMALL_BYTES:,} B": _small(folder / "small"),
         }
         print(f"medians of {ROUNDS} rounds, seconds\n")
-        print("| what | way | ours | rsync | ours / rsync |")
-        print("|---|---|---|---|---|")
+        print("| what | way | ours | rsync | rsync --fsync | ours / rsync | ours / rsync --fsync |")
+        print("|---|---|---|---|---|---|---|")
         with Connection(server.settings(), KnownHosts(folder / "hosts")) as there:
             there.run("true")
             for what, source in sources.items():
                 for way in ("up", "down"):
-                    ours, theirs = _turns(there, server, source, folder / "target", way)
-                    ratio = ours / theirs
-                    print(f"| {what} | {way} | {ours:.2f} | {theirs:.2f} | {ratio:.2f} |")
+                    ours, *theirs = _turns(there, server, source, folder / "target", way)
+                    row = [f"{seconds:.2f}" for seconds in (ours, *theirs)]
+                    row += [f"{ours / seconds:.2f}" for seconds in theirs]
+                    print(f"| {what} | {way} | {' | '.join(row)} |", flush=True)
 
 
-def _turns(
-    there: Connection, server: Sshd, source: Path, target: Path, way: str
-) -> tuple[float, float]:
+def _turns(there: Connection, server: Sshd, source: Path, target: Path, way: str) -> list[float]:
+    """Seconds of ours, of rsync, and of rsync where it too waits for the disk."""
     remote = f"{USER}@127.0.0.1"
     shell = shlex.join(
         ["ssh", "-p", str(server.port), "-i", str(server.client_key), "-o", "BatchMode=yes",
@@ -71,12 +71,13 @@ def _turns(
         else:
             pull(there, str(source), target)
 
-    def theirs() -> None:
+    def theirs(*more: str) -> None:
         ends = [f"{source}/", f"{remote}:{target}/"]
         ends = ends if way == "up" else [f"{remote}:{source}/", f"{target}/"]
-        subprocess.run([*rsync, *ends], check=True, capture_output=True)
+        subprocess.run([*rsync, *more, *ends], check=True, capture_output=True)
 
-    took: dict[Callable[[], None], list[float]] = {ours: [], theirs: []}
+    ways: list[Callable[[], None]] = [ours, theirs, lambda: theirs("--fsync")]
+    took: dict[Callable[[], None], list[float]] = {one: [] for one in ways}
     for _ in range(ROUNDS):
         for one, seconds in took.items():
             shutil.rmtree(target, ignore_errors=True)
@@ -86,7 +87,7 @@ def _turns(
             names = [path.relative_to(source) for path in source.rglob("*") if path.is_file()]
             same, *other = filecmp.cmpfiles(source, target, names, shallow=False)
             assert len(same) == len(names), other
-    return statistics.median(took[ours]), statistics.median(took[theirs])
+    return [statistics.median(seconds) for seconds in took.values()]
 
 
 def _big(folder: Path, size: int) -> Path:

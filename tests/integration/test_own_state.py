@@ -55,7 +55,7 @@ def test_a_cancellation_is_heard_and_not_corrected() -> None:
             assert not asked()
             say(Cancelling())
             until(asked, 30)
-            return said().name
+            return str(said().name)
 
     assert cancelled() == "Cancelling"
 
