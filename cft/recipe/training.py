@@ -57,6 +57,11 @@ class TrainRecipe(Settings):
         "Empty: all of them only.",
     )
     bf16: bool = Field(False, description="bfloat16 forward and backward; the adapter stays fp32.")
+    float8: bool = Field(
+        False,
+        description="Round the frozen weights, once, and what they multiply to float8: a third "
+        "faster with `compile` on an H100 or H200; needs bf16.",
+    )
     gradient_checkpointing: bool = Field(False, description="Trade compute for memory.")
     compile: bool = Field(
         False,
@@ -73,6 +78,12 @@ class TrainRecipe(Settings):
             raise ValueError(
                 f"warmup_steps ({self.warmup_steps}) exceeds max_steps ({self.max_steps})"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _float8_rounds_bfloat16(self) -> Self:
+        if self.float8 and not self.bf16:
+            raise ValueError("float8 needs bf16: true; it rounds what is bfloat16 otherwise")
         return self
 
     @model_validator(mode="after")

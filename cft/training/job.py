@@ -11,6 +11,7 @@ from cft.errors import CftError
 from cft.model.backbone import backbone_digest, load_backbone, load_tokenizer
 from cft.model.compiled import compile_layers
 from cft.model.embedder import Embedder
+from cft.model.float8 import freeze_in_float8, require_float8
 from cft.model.lean_lora import use_lean_lora
 from cft.model.lora import attach_lora, load_adapter, save_adapter
 from cft.model.text_contract import TextContract
@@ -115,6 +116,8 @@ def build_embedder(spec: TrainSpec) -> Embedder:
         model = load_adapter(backbone, folder, trainable=True, expected=spec.recipe.model.lora)
     else:
         model = attach_lora(backbone, spec.recipe.model.lora, recipe.seed)
+    if recipe.float8:
+        freeze_in_float8(model, require_float8())
     use_lean_lora(model)
     if recipe.compile:
         compile_layers(model)

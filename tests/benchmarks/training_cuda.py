@@ -22,9 +22,10 @@ from transformers import AutoModelForCausalLM
 
 from cft.recipe import LoraRecipe, ModelRecipe, Recipe, TrainRecipe
 from cft.tracking.run_directory import RunDirectory
-from cft.training.batches import BatchLoader
+from cft.training.batches import BatchLoader, collate
 from cft.training.gather import rank, world_size
 from cft.training.job import build_embedder
+from cft.training.objective import LossOptions, contrastive_loss
 from cft.training.spec import TrainSpec
 from cft.training.trainer import ContrastiveTrainer
 from tests.benchmarks.encoding_cuda import WEIGHTS, matmul_rate
@@ -118,6 +119,10 @@ def main(backbone: Path | None, rows: int = 4096) -> None:
             "cft, eager": lambda: ours(folder, store, 192 if ample else 128, scratch, False),
             "cft, compiled layers": lambda: ours(folder, store, 192, scratch, True),
             "cft, compiled, large batch": lambda: ours(folder, store, 320, scratch, True),
+            "cft, compiled, float8": lambda: ours(folder, store, 192, scratch, True, float8=True),
+            "cft, compiled, float8, large batch": lambda: ours(
+                folder, store, 320, scratch, True, float8=True
+            ),
         }
         found: dict[str, Measured] = {}
         for name, way in ways.items():
@@ -132,6 +137,7 @@ def main(backbone: Path | None, rows: int = 4096) -> None:
                 continue
             took = time.perf_counter() - started
             print(f"{name}: {found[name].rate:.1f} triplets/s, {took:.0f} s in all", flush=True)
+        print(f"cosine of float8's gradient to bfloat16's: {gradient_cosine(folder, store):.4f}")
     best = max(one.rate for one in found.values())
     print("\n| way | batch | triplets/s | real tokens/s | MFU | peak GiB | the best is faster by |")
     print("|---|---|---|---|---|---|---|")
@@ -139,11 +145,13 @@ def main(backbone: Path | None, rows: int = 4096) -> None:
         print(one.row(name, tokens, ceiling, best))
 
 
-def ours(folder: Path, store: Any, batch: int, scratch: str, compiled: bool) -> Measured:
+def ours(
+    folder: Path, store: Any, batch: int, scratch: str, compiled: bool, **more: Any
+) -> Measured:
     """The trainer itself, with its loader, its logging and its optimiser."""
     path = Path(tempfile.mkdtemp(dir=scratch)) / "run"
     path.mkdir()
-    run = trained(folder, store, batch, path, compiled)
+    run = trained(folder, store, batch, path, compiled, **more)
     name = "train/triplets_per_second"
     found = [one for one in run.read_events()[0] if one["kind"] == "metric" and one["step"] > WARM]
     rates = [one["values"][name] for one in found if name in one["values"]]
@@ -151,9 +159,40 @@ def ours(folder: Path, store: Any, batch: int, scratch: str, compiled: bool) -> 
 
 
 def trained(
-    folder: Path, store: Any, batch: int, path: Path, compiled: bool, dropout: float = LORA.dropout
-) -> RunDirectory:
-    """Some steps of this rank's share of a training, whose run directory is ``path``."""
+    folder: Path, store: Any, batch: int, path: Path, compiled: bool,
+    dropout: float = LORA.dropout, **more: Any,
+) -> RunDirectory:  # fmt: skip
+    """Some steps of this rank's share of a training, whose run directory is ``path``.
+
+    ``more`` goes into the recipe of the stage.
+    """
+    spec = spec_of(folder, batch, dropout, compile=compiled, **more)
+    run = RunDirectory(path)
+    loader = BatchLoader(store, batch, STEPS, 0, rank(), world_size())
+    ContrastiveTrainer(build_embedder(spec), loader, spec.train, run, "cuda").train()
+    return run
+
+
+def gradient_cosine(folder: Path, store: RandomStore, batch: int = 64) -> float:
+    """Of the adapter's whole gradient, with the frozen weights in float8 and in bfloat16."""
+    found = []
+    for float8 in (False, True):
+        embedder = build_embedder(spec_of(folder, batch, 0.0, float8=float8)).to("cuda").train()
+        trained = [one for one in embedder.parameters() if one.requires_grad]
+        torch.manual_seed(0)
+        for one in trained:
+            if not one.any():  # B begins at zero, and A then has no gradient
+                torch.nn.init.normal_(one, std=0.02)
+        made = collate(store, np.arange(batch), 0).to("cuda")  # type: ignore[arg-type]
+        temperature = torch.tensor(0.05, device="cuda")
+        made_UD = embedder(made.packed)
+        loss = contrastive_loss(made_UD, made, temperature, True, [batch], LossOptions()).loss
+        found.append(torch.cat([one.flatten() for one in torch.autograd.grad(loss, trained)]))
+    return float(torch.cosine_similarity(*found, dim=0))
+
+
+def spec_of(folder: Path, batch: int, dropout: float = LORA.dropout, **more: Any) -> TrainSpec:
+    """The yardstick's stage; ``more`` goes into its recipe."""
     recipe = TrainRecipe(
         batch_size=batch,
         max_steps=STEPS,
@@ -161,21 +200,17 @@ def trained(
         save_steps=10 * STEPS,
         logging_steps=WINDOW,
         bf16=True,
-        compile=compiled,
+        **more,
     )
     lora = LORA.model_copy(update={"dropout": dropout})
     model = ModelRecipe(backbone=str(folder), max_length=MAX_LENGTH, lora=lora)
-    spec = TrainSpec(
+    return TrainSpec(
         recipe=Recipe(model=model, stage1=recipe),
         stage="stage1",
         store="random",
         backbone=str(folder),
         world_size=world_size(),
     )
-    run = RunDirectory(path)
-    loader = BatchLoader(store, batch, STEPS, 0, rank(), world_size())
-    ContrastiveTrainer(build_embedder(spec), loader, recipe, run, "cuda").train()
-    return run
 
 
 def original(folder: Path, store: RandomStore, batch: int) -> Measured:

@@ -198,6 +198,7 @@ def test_recipe_verb_prints_yaml_and_schema():
         ({"launch": {"num_processes": 2}}, True),
         ({"launch": {"device": "cpu"}}, False),
         ({"stage1": {"compile": True}}, False),
+        ({"stage1": {"bf16": True, "float8": True}}, True),
         ({"name": "another"}, False),
         ({"tracking": {"wait_seconds": 5, "experiment": "other"}}, False),
         ({"evaluation": {"bootstrap_samples": 500}}, False),
