@@ -17,6 +17,7 @@ BENCHMARKS = (
     "encoding",
     "encoding_cuda",
     "training_cuda",
+    "training_limits",
     "training_ranks",
     "data",
     "orchestration",

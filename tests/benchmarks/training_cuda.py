@@ -10,7 +10,7 @@ import gc
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch.nn.functional import cross_entropy, normalize
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, TrainerCallback
 
 from cft.recipe import LoraRecipe, ModelRecipe, Recipe, TrainRecipe
 from cft.tracking.run_directory import RunDirectory
@@ -160,7 +160,7 @@ def ours(
 
 def trained(
     folder: Path, store: Any, batch: int, path: Path, compiled: bool,
-    dropout: float = LORA.dropout, **more: Any,
+    dropout: float = LORA.dropout, callbacks: Sequence[TrainerCallback] = (), **more: Any,
 ) -> RunDirectory:  # fmt: skip
     """Some steps of this rank's share of a training, whose run directory is ``path``.
 
@@ -169,7 +169,10 @@ def trained(
     spec = spec_of(folder, batch, dropout, compile=compiled, **more)
     run = RunDirectory(path)
     loader = BatchLoader(store, batch, STEPS, 0, rank(), world_size())
-    ContrastiveTrainer(build_embedder(spec), loader, spec.train, run, "cuda").train()
+    trainer = ContrastiveTrainer(build_embedder(spec), loader, spec.train, run, "cuda")
+    for one in callbacks:
+        trainer.add_callback(one)
+    trainer.train()
     return run
 
 
