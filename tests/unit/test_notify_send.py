@@ -91,7 +91,7 @@ def test_a_failure_is_tried_again(sink: Sink, settings: NtfySettings) -> None:
     send(PUSH, settings, 10)
     assert len(sink.received) == 1
     assert sink.requests == 3
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 10
 
 
 @pytest.mark.parametrize("status", [500, 429, 403])
@@ -124,7 +124,7 @@ def test_nobody_listens() -> None:
     with pytest.raises(NotSentError, match="Connection error") as error:
         send(PUSH, NtfySettings(url, TOPIC, TOKEN), 3)
     assert TOPIC not in str(error.value)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 9
 
 
 def test_a_socket_that_never_answers(sink: Sink, settings: NtfySettings) -> None:
@@ -132,7 +132,7 @@ def test_a_socket_that_never_answers(sink: Sink, settings: NtfySettings) -> None
     began = time.monotonic()
     with pytest.raises(NotSentError):
         send(PUSH, settings, 3)
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 9
 
 
 def test_a_server_that_trickles_holds_nobody(sink: Sink, settings: NtfySettings) -> None:
@@ -140,7 +140,7 @@ def test_a_server_that_trickles_holds_nobody(sink: Sink, settings: NtfySettings)
     began = time.monotonic()
     with pytest.raises(TimeoutError, match="not done within 2 s"):
         within(2, send, PUSH, settings, 2)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 8
 
 
 def test_others_may_use_apprise_meanwhile(caplog: pytest.LogCaptureFixture, sink, settings) -> None:

@@ -93,7 +93,7 @@ def test_one_that_waits_can_be_stopped(machine, tmp_path: Path, slot: Path) -> N
     second = machine.start(short(tmp_path / "second", slot))
     began = time.monotonic()
     assert machine.stop(second).state == "killed"
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 8
     assert supervisor.start_time(second.pid) is None
     assert machine.poll(first).state == "running"
 
