@@ -20,6 +20,9 @@ LARGEST = torch.finfo(KIND).max
 TINY = 1e-30  # a row of zeros has a scale as well; gradients may be small indeed
 MULTIPLE = 16  # both sides of a weight; the products know no other sizes
 CAPABILITY = (8, 9)  # of the first GPUs that multiply float8
+# The first layer makes a third of all the noise: rounded as well, the gradient's cosine to that of
+# bfloat16 falls from 0.994 to 0.991, or from 0.990 to 0.982 early on.
+KEPT = 1
 
 
 def require_float8() -> torch.device:
@@ -37,20 +40,24 @@ def require_float8() -> torch.device:
     return torch.device("cuda", torch.cuda.current_device())
 
 
-def freeze_in_float8(model: nn.Module, device: torch.device | str | None = None) -> int:
-    """Round every frozen linear layer of the decoder layers; what they held before is dropped.
+def freeze_in_float8(
+    model: nn.Module, device: torch.device | str | None = None, kept: int = KEPT
+) -> int:
+    """Round the frozen linear layers of the decoder layers; what they held before is dropped.
 
     Embeddings, norms and the adapter stay what they are, and so do the names of what is saved.
 
     Args:
         model: a backbone, bare or wrapped by PEFT.
         device: where to round and to keep the weights. By default where they are.
+        kept: decoder layers at the beginning that stay what they are.
 
     Returns:
         The number of layers that were rounded; those of sizes that the products do not know stay.
     """
     done = 0
-    for layer in (one for one in model.modules() if isinstance(one, GradientCheckpointingLayer)):
+    layers = [one for one in model.modules() if isinstance(one, GradientCheckpointingLayer)]
+    for layer in layers[kept:]:
         for module in layer.modules():
             if type(module) is not nn.Linear or module.weight.requires_grad:
                 continue

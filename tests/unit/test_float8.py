@@ -40,7 +40,7 @@ def layer(bias: bool = False) -> tuple[nn.Linear, torch.Tensor]:
     weight = module.weight.detach().clone()
     holder = tiny_model("llama").layers[0]
     holder.mlp.gate_proj = module
-    assert freeze_in_float8(holder.requires_grad_(False)) == 7
+    assert freeze_in_float8(holder.requires_grad_(False), kept=0) == 7
     return module, weight
 
 
@@ -107,7 +107,7 @@ def model_of(float8: bool, kind: str = "llama"):
             if "lora_B" in name:  # away from zero, so that the adapter matters
                 parameter.normal_(generator=torch.Generator().manual_seed(len(name)), std=0.1)
     if float8:  # the keys and values of the second kind have one head of eight
-        assert freeze_in_float8(model) == 2 * {"llama": 7, "qwen2": 5}[kind]
+        assert freeze_in_float8(model, kept=0) == 2 * {"llama": 7, "qwen2": 5}[kind]
     use_lean_lora(model)
     return model
 
@@ -167,11 +167,18 @@ def test_an_adapter_is_saved_as_ever_and_fits_the_unrounded_backbone(tmp_path: P
     assert all(torch.equal(own[name], other[name]) for name in own)
 
 
+def test_the_first_decoder_layer_stays() -> None:
+    model = tiny_model("llama").requires_grad_(False)
+    assert freeze_in_float8(model) == 7
+    kinds = [{type(one) for one in layer.modules()} for layer in model.layers]
+    assert [Float8Linear in one for one in kinds] == [False, True]
+
+
 def test_layers_of_other_sizes_and_trained_ones_stay() -> None:
     layer = tiny_model("llama").layers[0].requires_grad_(False)
     layer.mlp.gate_proj = nn.Linear(32, 24).requires_grad_(False)
     layer.mlp.up_proj.requires_grad_(True)
-    assert freeze_in_float8(layer) == 5
+    assert freeze_in_float8(layer, kept=0) == 5
     assert type(layer.mlp.gate_proj) is type(layer.mlp.up_proj) is nn.Linear
 
 
