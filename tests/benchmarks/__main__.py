@@ -18,6 +18,7 @@ BENCHMARKS = (
     "training_cpu",
     "training_cuda",
     "training_ranks",
+    "quality",
     "data",
     "orchestration",
     "transfer",
