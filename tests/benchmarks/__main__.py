@@ -8,17 +8,18 @@ machine that printed them.
 
 import argparse
 import importlib
+import os
 import platform
 from pathlib import Path
-
-import torch
 
 BENCHMARKS = (
     "encoding",
     "encoding_cuda",
+    "training_cpu",
     "training_cuda",
     "training_limits",
     "training_ranks",
+    "quality",
     "data",
     "orchestration",
     "transfer",
@@ -32,6 +33,11 @@ def main() -> None:
     parser.add_argument("--backbone", type=Path, help="a local causal LM; default: a nano model")
     parser.add_argument("--rows", type=int, help="rows of data; 0: all, which takes minutes")
     chosen = parser.parse_args()
+    # Before torch is imported, and as the launcher of trainings has it: threads that spin while
+    # they wait would measure what else the machine does.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    import torch
+
     print(
         f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, ", end=""
     )

@@ -26,8 +26,17 @@ def nano(folder: Path) -> Path:
     return make_backbone([*sanskrit, *english], NanoRecipe(max_steps=2), folder)
 
 
-def sentence_transformer(backbone: Path, max_length: int, device: str) -> SentenceTransformer:
-    """The same backbone in sentence-transformers: last token, unit norm, dynamic padding."""
+def sentence_transformer(
+    backbone: Path, max_length: int, device: str, pooling: str = "last"
+) -> SentenceTransformer:
+    """The same backbone in sentence-transformers: unit norm, dynamic padding.
+
+    Args:
+        backbone: folder of a causal LM.
+        max_length: tokens of a text.
+        device: where it goes.
+        pooling: ``last`` or ``mean``, as in a recipe.
+    """
     transformer = Transformer(str(backbone), max_seq_length=max_length)
     tokenizer = transformer.tokenizer
     ids = tokenizer("a")["input_ids"]
@@ -40,8 +49,9 @@ def sentence_transformer(backbone: Path, max_length: int, device: str) -> Senten
         tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
             single=" ".join(pieces), special_tokens=specials
         )
-    pooling = Pooling(transformer.get_word_embedding_dimension(), pooling_mode="lasttoken")
-    return SentenceTransformer(modules=[transformer, pooling, Normalize()], device=device)
+    mode = "lasttoken" if pooling == "last" else pooling
+    pooled = Pooling(transformer.get_word_embedding_dimension(), pooling_mode=mode)
+    return SentenceTransformer(modules=[transformer, pooled, Normalize()], device=device)
 
 
 def in_turn(ways: dict[str, Callable[[], None]], rounds: int = 5) -> dict[str, float]:
