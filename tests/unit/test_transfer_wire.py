@@ -6,6 +6,7 @@ import os
 import random
 import socket
 import threading
+import zlib
 
 import pytest
 
@@ -92,7 +93,7 @@ def test_what_is_there_is_not_sent_again(tmp_path) -> None:
     assert once_more.sent < 2000
 
 
-@pytest.mark.parametrize("cut", [100, 3_000, 65_000, 140_000, 400_000, 670_500])
+@pytest.mark.parametrize("cut", [100, 3_000, 65_000, 140_000, 400_000, 670_000])
 def test_cut_anywhere_and_continued(tmp_path, cut) -> None:
     expected = tree(tmp_path / "from")
     ends = Ends()
@@ -174,9 +175,7 @@ def test_what_was_cut_short_or_changed_on_the_way_is_not_put_in_place(tmp_path) 
     write, reader = ends.end(ends.near)
     write(wire.line([{"path": "a", "size": 3, "run": False}]))
     write(wire.line({"file": 0, "start": 0}) + b"abc")
-    wrong = wire.hashing()
-    wrong.update(b"abd")
-    write(wire.line({"digest": wrong.hexdigest()}))
+    write(wire.line({"checksum": zlib.crc32(b"abd")}))
     write(wire.line({"file": None, "same": []}))
     assert wire.receive(*ends.end(ends.far), tmp_path / "other", lambda count: None) == set()
     assert reader.line() == [None]
