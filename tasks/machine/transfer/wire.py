@@ -39,7 +39,8 @@ BLOCK = 256 * 1024
 PIPE = 64 * 1024
 LINE = 256 * 1024 * 1024  # longer than any list of files
 LARGE = 16 * 1024 * 1024  # bytes, from which on a file goes to the disk while it arrives
-WRITERS = 4  # small files that are made at the same time
+WRITERS = 4  # threads that make small files
+TOGETHER = 16  # small files that a thread makes in one go: handing over costs as well
 MANY = 32  # files, from which on one flush of the whole file system is quicker
 IDLE = 60.0  # seconds without a byte, after which a receiver on a host gives up
 PATIENCE = 150.0  # seconds for another transfer into the same folder to end
@@ -321,7 +322,10 @@ def receive(
     with only_one(root):
         parts = root / PARTS
         parts.mkdir(exist_ok=True)
-        kept = [_kept(parts, one, path) for one, path in zip(files, targets, strict=True)]
+        begun_before = set(os.listdir(parts))
+        kept = [
+            _kept(parts, begun_before, one, path) for one, path in zip(files, targets, strict=True)
+        ]
         write(line([one.told() for one in kept]))
         arrived, same = _arriving(reader, files, kept, told)
         flush(parts, [kept[index].part for index in arrived])
@@ -338,13 +342,13 @@ def receive(
     return done
 
 
-def _kept(parts: Path, one: dict[str, Any], path: Path) -> Kept:
+def _kept(parts: Path, begun: set[str], one: dict[str, Any], path: Path) -> Kept:
     part = parts / hashlib.sha256(one["path"].encode()).hexdigest()
     with contextlib.suppress(OSError):
         there = path.lstat()
         if stat.S_ISREG(there.st_mode) and there.st_size == one["size"]:
             return Kept(part, there.st_size, digest(path, there.st_size), placed=True)
-    with contextlib.suppress(OSError):
+    if part.name in begun:
         size = min(part.stat().st_size, one["size"])
         if size:
             return Kept(part, size, digest(part, size))
@@ -355,7 +359,8 @@ def _arriving(
     reader: Reader, files: list[dict[str, Any]], kept: list[Kept], told: Told
 ) -> tuple[list[int], list[int]]:
     """Write what comes into its part; which came whole and right, and which were here already."""
-    arrived, writing = [], deque[Future[int]]()
+    arrived, writing = [], deque[Future[None]]()
+    small: list[tuple[Path, bytes]] = []
     with ThreadPoolExecutor(WRITERS) as pool:
         while (head := reader.line())["file"] is not None:
             index, start = head["file"], head["start"]
@@ -367,21 +372,32 @@ def _arriving(
                 data = b"".join(reader.pieces(size))
                 came = Checksum()
                 came.update(data)
-                writing.append(pool.submit(part.write_bytes, data))
+                small.append((part, data))
                 told(size)
-                if len(writing) > 8 * WRITERS:
-                    writing.popleft().result()
+                if len(small) == TOGETHER:
+                    writing.append(pool.submit(_make, small))
+                    small = []
+                    if len(writing) > 2 * WRITERS:
+                        writing.popleft().result()
             else:
                 came = _write(part, start, size, reader, told)
             if reader.line()["checksum"] == came.value:
                 arrived.append(index)
             else:  # cut short or changed while it was read: from the beginning next time
+                _make(small)
+                small = []
                 while writing:
                     writing.popleft().result()
                 part.unlink()
+        _make(small)
         while writing:
             writing.popleft().result()
     return arrived, head["same"]
+
+
+def _make(files: list[tuple[Path, bytes]]) -> None:
+    for part, data in files:
+        part.write_bytes(data)
 
 
 def _write(part: Path, start: int, size: int, reader: Reader, told: Told) -> Checksum:
