@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
-from peft import LoraConfig, get_peft_model
+from peft import get_peft_model
 from sentence_transformers import (
     SentenceTransformer,
     SentenceTransformerTrainer,
@@ -31,7 +31,7 @@ from transformers import (
 from cft.recipe import LoraRecipe, ModelRecipe, TrainRecipe
 from cft.training.batches import rows_of_step
 from cft.triplets.store import TokenStore
-from tests.benchmarks.peers import sentence_transformer
+from tests.benchmarks.peers import peft_config, sentence_transformer
 
 
 class StopWatch(TrainerCallback):
@@ -162,15 +162,8 @@ def peer_trainer(
 
 def wear_lora(peer: SentenceTransformer, recipe: LoraRecipe, seed: int) -> None:
     """Wrap the transformer of ``peer`` with PEFT's adapter; only the adapter trains."""
-    config = LoraConfig(
-        r=recipe.r,
-        lora_alpha=recipe.alpha,
-        lora_dropout=recipe.dropout,
-        target_modules=list(recipe.target_modules),
-        init_lora_weights="gaussian" if recipe.init == "gaussian" else True,
-    )
     inner: Any = peer[0]
     name = "model" if "model" in inner._modules else "auto_model"  # by version
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        setattr(inner, name, get_peft_model(getattr(inner, name), config))
+        setattr(inner, name, get_peft_model(getattr(inner, name), peft_config(recipe)))

@@ -5,13 +5,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from peft import LoraConfig
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.models import Normalize, Pooling, Transformer
 from tokenizers.processors import TemplateProcessing
 
 from cft.corpora.synthetic import epic
 from cft.model.nano import make_backbone
-from cft.recipe import NanoRecipe
+from cft.recipe import LoraRecipe, NanoRecipe
 
 
 def verses() -> tuple[list[str], list[str]]:
@@ -52,6 +53,17 @@ def sentence_transformer(
     mode = "lasttoken" if pooling == "last" else pooling
     pooled = Pooling(transformer.get_word_embedding_dimension(), pooling_mode=mode)
     return SentenceTransformer(modules=[transformer, pooled, Normalize()], device=device)
+
+
+def peft_config(recipe: LoraRecipe) -> LoraConfig:
+    """The recipe's adapter in PEFT's own words, as its users write them."""
+    return LoraConfig(
+        r=recipe.r,
+        lora_alpha=recipe.alpha,
+        lora_dropout=recipe.dropout,
+        target_modules=list(recipe.target_modules),
+        init_lora_weights="gaussian" if recipe.init == "gaussian" else True,
+    )
 
 
 def in_turn(ways: dict[str, Callable[[], None]], rounds: int = 5) -> dict[str, float]:

@@ -35,11 +35,6 @@ from cft.model.backbone import load_tokenizer
 from cft.model.encoder import Encoder
 from cft.recipe import DataRecipe, Recipe
 from cft.text import text_ids
-from cft.tracking.run_directory import RunDirectory
-from cft.training.batches import BatchLoader
-from cft.training.job import build_embedder
-from cft.training.progress import Progress
-from cft.training.spec import TrainSpec
 from cft.training.trainer import ContrastiveTrainer
 from cft.triplets.store import TokenStore
 from tests.benchmarks.peer_training import PeerTrainer, StopWatch, peer_trainer
@@ -52,7 +47,7 @@ from tests.benchmarks.quality_rows import (
     tables,
     with_steps,
 )
-from tests.benchmarks.training_cpu import tokenised
+from tests.benchmarks.training_cpu import our_trainer, tokenised
 
 Encode = Callable[[list[str]], np.ndarray]
 
@@ -206,19 +201,6 @@ class Bench:
             self._stores[kind] = tokenised(self.backbone, data, self.scratch / kind).folder
             print(f"{kind}: data in {time.perf_counter() - started:.0f} s", flush=True)
         return (TokenStore if row.hard_negatives else WithoutHardNegatives)(self._stores[kind])
-
-
-def our_trainer(
-    backbone: Path, store: TokenStore, recipe: Recipe, folder: Path, device: str
-) -> ContrastiveTrainer:
-    """Stage 1 of a recipe, as a training process builds it."""
-    stage = recipe.stage1
-    spec = TrainSpec(recipe=recipe, stage="stage1", store=str(store.folder), backbone=str(backbone))
-    loader = BatchLoader(store, stage.batch_size, stage.max_steps, stage.seed, 0, 1)
-    run = RunDirectory(folder)
-    trainer = ContrastiveTrainer(build_embedder(spec), loader, stage, run, device)
-    trainer.remove_callback(Progress)
-    return trainer
 
 
 def encoder_of(trainer: ContrastiveTrainer | PeerTrainer, backbone: Path) -> Encode:

@@ -98,7 +98,8 @@ def measured(
         recipe = recipe_of(batch, steps)
         trainer: Trainer
         if way == "cft":
-            trainer = our_trainer(backbone, store, recipe, scratch)
+            whole, folder = Recipe(model=MODEL, stage1=recipe), tempfile.mkdtemp(dir=scratch)
+            trainer = our_trainer(backbone, store, whole, Path(folder), "cpu")
         else:
             trainer = peer_trainer(backbone, store, MODEL, recipe, scratch / "peer", "cpu")
         watch = StopWatch(0)
@@ -132,18 +133,14 @@ def recipe_of(batch: int, steps: int, **changes: Any) -> TrainRecipe:
 
 
 def our_trainer(
-    backbone: Path, store: TokenStore, recipe: TrainRecipe, scratch: Path
+    backbone: Path, store: TokenStore, recipe: Recipe, folder: Path, device: str
 ) -> ContrastiveTrainer:
-    """The trainer of a run in a folder of its own."""
-    spec = TrainSpec(
-        recipe=Recipe(model=MODEL, stage1=recipe),
-        stage="stage1",
-        store=str(store.folder),
-        backbone=str(backbone),
-    )
-    run = RunDirectory(Path(tempfile.mkdtemp(dir=scratch)))
-    loader = BatchLoader(store, recipe.batch_size, recipe.max_steps, recipe.seed, 0, 1)
-    trainer = ContrastiveTrainer(build_embedder(spec), loader, recipe, run, "cpu")
+    """Stage 1 of a recipe, as a training process builds it."""
+    stage = recipe.stage1
+    spec = TrainSpec(recipe=recipe, stage="stage1", store=str(store.folder), backbone=str(backbone))
+    loader = BatchLoader(store, stage.batch_size, stage.max_steps, stage.seed, 0, 1)
+    run = RunDirectory(folder)
+    trainer = ContrastiveTrainer(build_embedder(spec), loader, stage, run, device)
     trainer.remove_callback(Progress)  # the peer shows no bar either
     return trainer
 
@@ -155,9 +152,10 @@ def require_same_loss(backbone: Path, store: TokenStore, scratch: Path) -> None:
     is off, as the peer has none.
     """
     recipe = recipe_of(32, 2, mask_false_negatives=False)
+    whole, folder = Recipe(model=MODEL, stage1=recipe), tempfile.mkdtemp(dir=scratch)
     losses = []
     for trainer in (
-        our_trainer(backbone, store, recipe, scratch),
+        our_trainer(backbone, store, whole, Path(folder), "cpu"),
         peer_trainer(backbone, store, MODEL, recipe, scratch / "peer", "cpu"),
     ):
         model: Any = trainer.model

@@ -152,10 +152,14 @@ def ours(
     path = Path(tempfile.mkdtemp(dir=scratch)) / "run"
     path.mkdir()
     run = trained(folder, store, batch, path, compiled, **more)
+    return Measured(batch, rate_of(run), peak())
+
+
+def rate_of(run: RunDirectory, after: int = WARM) -> float:
+    """Median triplets a second of what was logged after a step."""
     name = "train/triplets_per_second"
-    found = [one for one in run.read_events()[0] if one["kind"] == "metric" and one["step"] > WARM]
-    rates = [one["values"][name] for one in found if name in one["values"]]
-    return Measured(batch, statistics.median(rates), peak())
+    found = [one for one in run.read_events()[0] if one["kind"] == "metric" and one["step"] > after]
+    return statistics.median(one["values"][name] for one in found if name in one["values"])
 
 
 def trained(
@@ -270,16 +274,11 @@ def peer(folder: Path, store: RandomStore, batch: int) -> Measured:
 
 def with_lora(model: Any) -> Any:
     """PEFT's adapter of the yardstick, in float32 on frozen bfloat16 weights."""
-    from peft import LoraConfig, get_peft_model
+    from peft import get_peft_model
 
-    config = LoraConfig(
-        r=LORA.r,
-        lora_alpha=LORA.alpha,
-        lora_dropout=LORA.dropout,
-        target_modules=LORA.target_modules,
-        init_lora_weights="gaussian",
-    )
-    return get_peft_model(model.to("cuda"), config).train()
+    from tests.benchmarks.peers import peft_config
+
+    return get_peft_model(model.to("cuda"), peft_config(LORA)).train()
 
 
 def infonce(a_BD: torch.Tensor, p_BD: torch.Tensor, n_BD: torch.Tensor) -> torch.Tensor:

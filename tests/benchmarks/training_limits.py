@@ -8,7 +8,6 @@ Needs a CUDA GPU with 75 GB of memory; elsewhere it says so and ends.
 
 import contextlib
 import gc
-import statistics
 import tempfile
 import time
 import warnings
@@ -21,10 +20,9 @@ from torch._dynamo.utils import counters
 from torch.profiler import ProfilerActivity, profile
 from transformers import TrainerCallback
 
-from cft.tracking.run_directory import RunDirectory
 from tests.benchmarks import training_cuda
 from tests.benchmarks.shapes import save_sarvam
-from tests.benchmarks.training_cuda import RandomStore, peak, trained
+from tests.benchmarks.training_cuda import RandomStore, peak, rate_of, trained
 
 DIRECT = 192
 LARGE, MICRO_TOKENS = 8192, 12_288
@@ -52,7 +50,7 @@ def main(backbone: Path | None, rows: int = 2 * LARGE) -> None:
             with fresh(), watcher.counting_waits():
                 path = Path(tempfile.mkdtemp(dir=scratch))
                 run = trained(folder, store, DIRECT, path, True, callbacks=[watcher], float8=float8)
-                direct, memory = rate_of(run, training_cuda.WARM), peak()
+                direct, memory = rate_of(run), peak()
             print(f"{kind}, direct, {DIRECT} triplets: {direct:.1f} triplets/s, {memory:.0f} GiB")
             print(f"{kind}, {watcher.told()}", flush=True)
             with fresh(), steps(CACHED_STEPS, 1):
@@ -140,16 +138,6 @@ def covered(spans: Iterable[tuple[float, float]]) -> float:
         total += max(0.0, end - max(begin, reached))
         reached = max(reached, end)
     return total
-
-
-def rate_of(run: RunDirectory, after: int) -> float:
-    """Median triplets a second of the logs after a step."""
-    name = "train/triplets_per_second"
-    return statistics.median(
-        one["values"][name]
-        for one in run.read_events()[0]
-        if one["kind"] == "metric" and one["step"] > after and name in one["values"]
-    )
 
 
 @contextlib.contextmanager

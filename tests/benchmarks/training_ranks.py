@@ -5,21 +5,19 @@ Needs two CUDA GPUs with 75 GB each; elsewhere it says so and ends. Each measure
 """
 
 import argparse
-import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from cft.tracking.run_directory import RunDirectory
 from tests.benchmarks.shapes import save_sarvam
+from tests.benchmarks.training_cuda import RandomStore, rate_of, trained
 
 SHARE = 192  # triplets of a rank
-WARM = 15
 
 
 def main(backbone: Path | None, rows: int = 4096) -> None:
@@ -50,8 +48,8 @@ def main(backbone: Path | None, rows: int = 4096) -> None:
     print(f"losses of {len(losses(alone))} logs at {SHARE} triplets a step: {apart:.1e} apart")
 
 
-def launched(ranks: int, folder: Path, batch: int, dropout: float, compiled: bool) -> list[Any]:
-    """The metric events of a training of so many ranks."""
+def launched(ranks: int, folder: Path, batch: int, dropout: float, compiled: bool) -> RunDirectory:
+    """A training of so many ranks."""
     result = Path(tempfile.mkdtemp()) / "run"
     command = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(ranks)]
     command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
@@ -61,28 +59,18 @@ def launched(ranks: int, folder: Path, batch: int, dropout: float, compiled: boo
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(done.stderr[-3000:])
-    lines = (result / "events.jsonl").read_text(encoding="utf-8").splitlines()
-    return [one for one in map(json.loads, lines) if one["kind"] == "metric"]
+    return RunDirectory(result)
 
 
-def rate_of(events: list[Any]) -> float:
-    """Triplets a second in the steady state."""
-    name = "train/triplets_per_second"
-    return statistics.median(
-        one["values"][name] for one in events if one["step"] > WARM and name in one["values"]
-    )
-
-
-def losses(events: list[Any]) -> list[float]:
+def losses(run: RunDirectory) -> list[float]:
     """Logged losses, in order."""
-    return [one["values"]["train/loss"] for one in events if "train/loss" in one["values"]]
+    found = [one["values"] for one in run.read_events()[0] if one["kind"] == "metric"]
+    return [values["train/loss"] for values in found if "train/loss" in values]
 
 
 def rank_main() -> None:
     """What one rank does."""
     from accelerate import PartialState
-
-    from tests.benchmarks.training_cuda import RandomStore, trained
 
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)

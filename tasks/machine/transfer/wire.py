@@ -201,14 +201,12 @@ def line(value: Any) -> bytes:
     return json.dumps(value).encode() + b"\n"
 
 
-def hashing() -> Any:
-    """What contents are compared by: as strong as SHA-256, and faster where no chip helps that."""
-    return hashlib.blake2b(digest_size=32)
+def digest(path: Path, size: int) -> str | None:
+    """BLAKE2b of the first ``size`` bytes of a file, or None when it has fewer.
 
-
-def digest(path: Path, size: int) -> Any:
-    """The :func:`hashing` of the first ``size`` bytes of a file, or None when it has fewer."""
-    known = hashing()
+    As strong as SHA-256, and faster where no chip helps that.
+    """
+    known = hashlib.blake2b(digest_size=32)
     with path.open("rb") as file:
         while size > 0:
             data = file.read(min(size, 1 << 20))
@@ -216,12 +214,12 @@ def digest(path: Path, size: int) -> Any:
                 return None
             known.update(data)
             size -= len(data)
-    return known
+    return known.hexdigest()
 
 
 class Checksum:
     """CRC-32 of what was sent. Every packet of SSH is authenticated on its way, and what is there
-    before is compared by :func:`hashing`: this finds a file that changed while it was read, at a
+    before is compared by :func:`digest`: this finds a file that changed while it was read, at a
     twentieth of the time of a hash.
     """
 
@@ -251,14 +249,12 @@ def send(
     for index, (one, known) in enumerate(zip(files, reader.line(), strict=True)):
         path, start, content = root / one["path"], 0, Checksum()
         try:
-            if known is not None:
-                prefix = digest(path, known[0])
-                if prefix is not None and prefix.hexdigest() == known[1]:
-                    start = known[0]
-                    told(start)
-                    if known[2]:
-                        same.append(index)
-                        continue
+            if known is not None and digest(path, known[0]) == known[1]:
+                start = known[0]
+                told(start)
+                if known[2]:
+                    same.append(index)
+                    continue
             file = path.open("rb", buffering=0)
         except OSError:
             continue  # it went away since it was listed: the receiver will miss it
@@ -288,12 +284,12 @@ class Kept:
 
     part: Path
     size: int = 0
-    known: Any = None  # the hashing of so many bytes
+    known: str | None = None  # the digest of so many bytes
     placed: bool = False  # whether they are in place, and not a part
 
     def told(self) -> list[Any] | None:
         """For the sender."""
-        return [self.size, self.known.hexdigest(), self.placed] if self.known else None
+        return [self.size, self.known, self.placed] if self.known else None
 
 
 def receive(
