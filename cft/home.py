@@ -65,6 +65,11 @@ class Home:
         return self.path / "slots"
 
     @property
+    def stack(self) -> Path:
+        """Record and logs of the servers and workers that `cft up` runs."""
+        return self.path / "stack"
+
+    @property
     def prefect(self) -> Path:
         """Prefect's database, profiles and results."""
         return self.path / "prefect"

@@ -7,6 +7,7 @@ first; a variable that the user has set always wins.
 import os
 
 from cft.home import HOME_VARIABLE, TRACKING_VARIABLE, Home
+from flows.living_stack import addresses
 
 HEARTBEAT_VARIABLE = "PREFECT_FLOWS_HEARTBEAT_FREQUENCY"
 HEARTBEAT_SECONDS = 60  # Prefect's own default, 180, would leave a death unseen for nine minutes
@@ -68,10 +69,11 @@ def worker_environment(heartbeat_seconds: int = HEARTBEAT_SECONDS) -> dict[str, 
 def prepare_environment(home: Home) -> None:
     """Set every variable of :func:`environment_of` that the user has not set.
 
-    Must run before the first ``import prefect``. ``PREFECT_API_URL`` is never touched: with it
-    the flow talks to the user's own server.
+    Must run before the first ``import prefect``. Where the stack of this state folder is up, flows
+    talk to its servers: a second server on the same files would only get in its way. With
+    ``PREFECT_API_URL`` they talk to the user's own.
     """
-    for name, value in environment_of(home).items():
+    for name, value in (environment_of(home) | addresses(home)).items():
         os.environ.setdefault(name, value)
     home.prefect.mkdir(parents=True, exist_ok=True)
     home.mlflow_database.parent.mkdir(parents=True, exist_ok=True)

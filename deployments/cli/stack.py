@@ -1,0 +1,200 @@
+"""``cft up``, ``cft status`` and ``cft down``."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cft.errors import CftError
+from cft.home import Home
+
+if TYPE_CHECKING:
+    from deployments.stack.supervisor import Asked
+
+COME_UP_SECONDS = 900.0
+POOL_NAMES = ("cpu", "gpu")
+
+
+@click.command()
+@click.option("--detach", is_flag=True, help="Return when all is well; the stack goes on.")
+@click.option(
+    "--prefect-port", type=click.IntRange(1, 65535), default=4200, show_default=True, metavar="N",
+    help="Of Prefect's UI and API; the next free one is taken instead.",
+)  # fmt: skip
+@click.option(
+    "--mlflow-port", type=click.IntRange(1, 65535), default=5000, show_default=True, metavar="N",
+    help="Of MLflow's UI and API; likewise.",
+)  # fmt: skip
+@click.option(
+    "--pool", "pools", multiple=True, type=click.Choice(POOL_NAMES), default=POOL_NAMES,
+    show_default=True, help="Work pools that this machine serves; may be repeated.",
+)  # fmt: skip
+def up(detach: bool, prefect_port: int, mlflow_port: int, pools: tuple[str, ...]) -> None:
+    """Run the whole system on this machine: Prefect, MLflow, all deployments and their workers.
+
+    Everything listens on 127.0.0.1 alone and keeps its state under CFT_HOME. What dies is started
+    again. Ctrl-C ends all of it. Where the stack is up already, this shows it and goes along;
+    Ctrl-C then leaves it running.
+
+    \b
+    Examples
+      cft up
+      cft up --detach && cft status
+    """
+    from deployments.stack.supervisor import Asked
+
+    asked, home = Asked(prefect_port, mlflow_port, pools), Home.from_environment()
+    if detach:
+        _detached(home, asked)
+    else:
+        _foreground(home, asked)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def status(as_json: bool) -> None:
+    """Show the stack of this machine. The exit code is 1 unless all of it is well."""
+    from flows.living_stack import is_up
+
+    home = Home.from_environment()
+    record = _record(home)
+    if as_json:
+        public = {name: value for name, value in record.items() if name != "token"}
+        click.echo(json.dumps(public | {"up": is_up(home)}, indent=2))
+    else:
+        _print_table(record)
+    well = record["state"] == "ready" and all(one["state"] == "well" for one in record["services"])
+    if not well:
+        sys.exit(1)
+
+
+@click.command()
+@click.option("--yes", is_flag=True, help="Do not ask, whatever runs.")
+def down(yes: bool) -> None:
+    """End the stack of this machine with all that runs in it.
+
+    A training that is ended goes on from its newest checkpoint when its run is retried.
+    """
+    from deployments.stack.members import running_flow_runs
+    from deployments.stack.supervisor import down as end
+
+    home = Home.from_environment()
+    runs = sorted(running_flow_runs(_record(home).get("token", "")))
+    if runs and not yes:
+        click.echo("At work:")
+        for run in runs:
+            click.echo(f"  flow run {run}")
+        click.confirm("End them and the stack?", abort=True)
+    click.echo("the stack is down" if end(home) else "nothing was up")
+
+
+def _foreground(home: Home, asked: "Asked") -> None:
+    from deployments.stack.supervisor import AlreadyUp, Supervisor
+
+    watcher = _Watcher()
+    try:
+        Supervisor(home, asked, dict(os.environ), watcher).run()
+    except AlreadyUp:
+        click.echo("the stack is up already; Ctrl-C leaves it running")
+        _follow(home, watcher)
+
+
+def _follow(home: Home, watcher: "_Watcher") -> None:
+    from flows.living_stack import is_up
+
+    try:
+        while is_up(home):
+            watcher(_record(home))
+            time.sleep(1)
+    except KeyboardInterrupt:
+        return
+    click.echo("the stack is down")
+
+
+def _detached(home: Home, asked: "Asked") -> None:
+    from flows.living_stack import is_up
+
+    if not is_up(home):
+        _spawn(home, asked)
+    deadline = time.monotonic() + COME_UP_SECONDS
+    while (record := _record(home))["state"] == "starting":
+        if time.monotonic() > deadline:
+            raise CftError(f"the stack is not up after {COME_UP_SECONDS:g} s; look at `cft status`")
+        time.sleep(0.5)
+    if record["state"] != "ready":
+        raise CftError(record["said"] or f"the stack is {record['state']}")
+    _print_table(record)
+
+
+def _spawn(home: Home, asked: "Asked") -> None:
+    """Start a supervisor that outlives this terminal, and wait for its first word."""
+    log = home.stack / "logs" / "supervisor.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    words = ["--prefect-port", str(asked.prefect_port), "--mlflow-port", str(asked.mlflow_port)]
+    for pool in asked.pools:
+        words += ["--pool", pool]
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "cft.cli", "up", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    while _record(home).get("pid") != process.pid:
+        if process.poll() is not None:
+            raise CftError(f"the supervisor ended at once; {log} ends with\n{_tail(log)}")
+        time.sleep(0.1)
+
+
+def _record(home: Home) -> dict[str, Any]:
+    """The stack's record; one that a killed supervisor has left says ``dead``."""
+    from flows.living_stack import is_up, read_record
+
+    record = {"state": "stopped", "said": "", "services": [], "clients": {}} | read_record(home)
+    if record["state"] != "stopped" and not is_up(home):
+        record["state"] = "dead"
+    return record
+
+
+def _print_table(record: dict[str, Any]) -> None:
+    from rich.console import Console
+
+    from deployments.stack.table import hints, table
+
+    console = Console()
+    console.print(table(record))
+    if record["state"] == "ready":
+        console.print(hints(record), soft_wrap=True, markup=False, highlight=False)
+    elif record["said"]:
+        console.print(record["said"], soft_wrap=True, markup=False, highlight=False)
+
+
+def _tail(path: Path, size: int = 2000) -> str:
+    return path.read_text(encoding="utf-8", errors="replace")[-size:].strip()
+
+
+class _Watcher:
+    """Prints what has changed since the last record, and the table when all is ready."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[str, str]] = {}
+        self._state = ""
+
+    def __call__(self, record: dict[str, Any]) -> None:
+        for one in record["services"]:
+            now = (one["state"], one["said"])
+            if self._seen.get(one["name"]) != now:
+                self._seen[one["name"]] = now
+                click.echo(f"{one['name']}: {one['state']}" + (f", {now[1]}" if now[1] else ""))
+        if record["state"] != self._state:
+            self._state = record["state"]
+            if self._state == "ready":
+                _print_table(record)
+            else:
+                click.echo(f"stack: {self._state}")

@@ -1,0 +1,274 @@
+"""Starts the stack in order, keeps it well, and ends all of it.
+
+    CFT_HOME/stack/lock         held (flock) while the supervisor lives: there is one at most
+    CFT_HOME/stack/stack.json   what runs, where, and how it is; written at every change
+    CFT_HOME/stack/logs/        one file for each process
+
+A supervisor that is killed leaves its processes alone for good; whoever comes next, to start or to
+stop, finds them by the token in their environment and ends them first.
+"""
+
+import fcntl
+import os
+import signal
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cft.errors import CftError
+from cft.files import write_json
+from cft.home import Home
+from deployments.stack import services
+from deployments.stack.members import end, family
+from deployments.stack.ports import chosen
+from deployments.stack.process import Process
+from deployments.stack.services import MLFLOW_PORT, POOLS, PREFECT_PORT, Ports, client_environment
+from flows.living_stack import LOCK, RECORD, read_record
+
+INTERVAL = 0.5  # seconds between two looks
+RUNS_GRACE = 20.0  # for flow runs and jobs, which tell the server of their end
+SERVER_GRACE = 15.0
+DEATHS_AT_START = 3  # a server that dies as often before it ever answered will not come up
+
+
+class AlreadyUp(Exception):
+    """Another supervisor has this state folder."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the person wants.
+
+    Attributes:
+        prefect_port: wanted port; the next free one is taken instead.
+        mlflow_port: likewise.
+        pools: that workers serve.
+    """
+
+    prefect_port: int = PREFECT_PORT
+    mlflow_port: int = MLFLOW_PORT
+    pools: tuple[str, ...] = POOLS
+
+
+@dataclass
+class Supervisor:
+    """One stack of one state folder.
+
+    Args:
+        home: the state folder.
+        asked: ports and pools.
+        outer: environment that the services inherit.
+        tell: is given the record at every change that a person may want to see.
+    """
+
+    home: Home
+    asked: Asked
+    outer: Mapping[str, str]
+    tell: Callable[[dict[str, Any]], None] = lambda record: None
+    token: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    def __post_init__(self) -> None:
+        self.processes: list[Process] = []
+        self.state = "starting"
+        self.said = ""
+        self._servers: list[Process] = []
+        self._ports: Ports | None = None
+        self._told: list[tuple[str, str]] = []
+        self._stop = False
+
+    def run(self) -> None:
+        """Run the stack until SIGINT, SIGTERM or SIGHUP; nothing of it is left then.
+
+        Raises:
+            AlreadyUp: another supervisor has the state folder.
+            CftError: a part did not come up; what had come up was ended.
+        """
+        self.home.stack.mkdir(parents=True, exist_ok=True)
+        lock = os.open(self.home.stack / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            raise AlreadyUp from None
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        before = {number: signal.signal(number, self._asked_to_stop) for number in numbers}
+        try:
+            end_leftovers(self.home)
+            self._start()
+            while not self._stop:
+                self._look()
+        except CftError as error:
+            self.said = str(error)
+            raise
+        finally:
+            try:
+                self._end()
+            finally:
+                for number, handler in before.items():
+                    signal.signal(number, handler)
+                os.close(lock)
+
+    def _start(self) -> None:
+        for folder in (self.home.prefect, self.home.mlflow_artifacts):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._ports = ports = self._choose()
+        self._servers = self._add(services.servers(self.home, ports, self.outer))
+        self._until_well(self._servers)
+        if not self._stop:
+            self._deploy(ports)
+        if not self._stop:
+            self._until_well(self._add(services.workers(self.home, ports, self.outer)))
+        if not self._stop:
+            self.state = "ready"
+            self._write()
+
+    def _choose(self) -> Ports:
+        prefect = chosen(self.asked.prefect_port)
+        mlflow = chosen(self.asked.mlflow_port, (prefect,))
+        taken, of_workers = [prefect, mlflow], {}
+        for pool in self.asked.pools:
+            with socket.socket() as probe:  # nobody needs to know these
+                probe.bind(("127.0.0.1", 0))
+                of_workers[pool] = chosen(probe.getsockname()[1], taken)
+            taken.append(of_workers[pool])
+        return Ports(prefect, mlflow, of_workers)
+
+    def _add(self, wanted: Iterable[services.Service]) -> list[Process]:
+        logs = self.home.stack / "logs"
+        added = [Process(one, logs, self.token) for one in wanted]
+        for process in added:
+            process.start()
+        self.processes += added
+        self._write()
+        return added
+
+    def _until_well(self, awaited: list[Process]) -> None:
+        while not self._stop and any(one.state != "well" for one in awaited):
+            self._look()
+            for one in awaited:
+                if one.restarts >= DEATHS_AT_START:
+                    raise CftError(
+                        f"{one.service.name} does not come up: it {one.said or 'ended'}. "
+                        f"{one.log} ends with\n{one.last_words()}"
+                    )
+
+    def _deploy(self, ports: Ports) -> None:
+        process = Process(
+            services.deploying(self.home, ports, self.outer), self.home.stack / "logs", self.token
+        )
+        process.start()
+        self.said = "deploying"
+        self._write()
+        while process.returncode is None and not self._stop:
+            self._look()
+        if process.returncode is None:
+            process.kill()
+        elif process.returncode != 0:
+            raise CftError(
+                f"`cft deploy` failed with {process.returncode}. {process.log} ends with\n"
+                f"{process.last_words()}"
+            )
+        self.said = ""
+
+    def _look(self) -> None:
+        for process in self.processes:
+            if not self._stop:
+                process.look()
+        seen = [(one.state, one.said) for one in self.processes]
+        if seen != self._told:
+            self._told = seen
+            self._write()
+        if not self._stop:
+            time.sleep(INTERVAL)
+
+    def _end(self) -> None:
+        self.state = "stopping"
+        self._write()
+        # The servers last: runs that end on the way say so to them.
+        of_servers = set().union(*(family(one.pid) for one in self._servers), set())
+        end(self.token, RUNS_GRACE, of_servers)
+        end(self.token, SERVER_GRACE)
+        for process in self.processes:
+            process.stopped()
+        self.state = "stopped"
+        self._write()
+
+    def _write(self) -> None:
+        ports = self._ports
+        record = {
+            "state": self.state,
+            "said": self.said,
+            "pid": os.getpid(),
+            "token": self.token,
+            "clients": client_environment(ports) if ports else {},
+            "services": [
+                {
+                    "name": one.service.name,
+                    "state": one.state,
+                    "said": one.said,
+                    "since": one.since,
+                    "pid": one.pid,
+                    "url": one.service.url,
+                    "restarts": one.restarts,
+                    "log": str(one.log),
+                }
+                for one in self.processes
+            ],
+        }
+        write_json(self.home.stack / RECORD, record)
+        self.tell(record)
+
+    def _asked_to_stop(self, number: int, frame: Any) -> None:
+        self._stop = True
+
+
+def end_leftovers(home: Home) -> None:
+    """End what a supervisor that was killed has left. Only who holds the lock may call it."""
+    if token := read_record(home).get("token"):
+        end(str(token), RUNS_GRACE)
+
+
+def down(home: Home, patience: float = 120.0) -> bool:
+    """End the stack of a state folder, or what is left of it.
+
+    Returns:
+        Whether there was anything to end.
+
+    Raises:
+        CftError: it did not end in time.
+    """
+    path = home.stack / LOCK
+    if not path.exists():
+        return False
+    handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        was_up = not _locked(handle)
+        if was_up:
+            pid = int(read_record(home).get("pid", 0))
+            deadline = time.monotonic() + patience
+            if pid:
+                os.kill(pid, signal.SIGTERM)
+            while not _locked(handle):
+                if time.monotonic() > deadline:
+                    raise CftError(f"the supervisor, process {pid}, did not end in {patience:g} s")
+                time.sleep(0.1)
+        record = read_record(home)
+        leftovers = record.get("state", "stopped") != "stopped"
+        if leftovers:
+            end_leftovers(home)
+            write_json(Path(home.stack, RECORD), record | {"state": "stopped"})
+        return was_up or leftovers
+    finally:
+        os.close(handle)
+
+
+def _locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
