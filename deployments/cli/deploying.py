@@ -72,8 +72,8 @@ def require_server() -> None:
     )
     if not url:
         raise CftError(f"{API}: no Prefect server is named; {how}")
-    secret = PREFECT_API_AUTH_STRING.value()
-    user, _, word = secret.get_secret_value().partition(":") if secret else ("", "", "")
+    secret = PREFECT_API_AUTH_STRING.value() or ""
+    user, _, word = secret.partition(":")
     try:
         httpx.get(f"{url}/health", auth=(user, word) if secret else None).raise_for_status()
     except httpx.HTTPError as error:
