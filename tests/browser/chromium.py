@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 needs_chromium = pytest.mark.skipif(
     not any(map(shutil.which, NAMES)), reason="no Chromium here (apt install chromium)"
 )
 SIZE = (1280, 800)
+PATIENCE = 60_000.0  # ms; servers share two cores with what is tested
 _FLAGS = (
     "--no-sandbox",  # root in a container has no user namespace to make one of
     "--disable-gpu",
@@ -68,7 +69,8 @@ def browser(size: tuple[int, int] = SIZE) -> Iterator[Browser]:
             page = chromium.new_page(
                 viewport={"width": width, "height": height}, device_scale_factor=1, locale="en-GB"
             )
-            page.set_default_timeout(60_000)  # servers share two cores with what is tested
+            page.set_default_timeout(PATIENCE)
+            expect.set_options(timeout=PATIENCE)
             opened = Browser(page)
             page.on("request", lambda request: opened.requests.append(request.url))
             page.on("console", lambda message: _heard(opened, message.type, message.text))
