@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from playwright.sync_api import Page, expect
 
-MINUTES_OF_A_RUN = 15
+MINUTES_OF_A_RUN = 40  # the whole pilot on a machine with other work
 
 
 def log_in(page: Page, address: str, auth: str) -> None:

@@ -28,7 +28,7 @@ from tests.integration.local_stack import LocalStack, local_stack
 from tests.integration.stack_records import prefect_records, tracking_records
 from tests.ntfy import Sink, serve_ntfy
 
-pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.timeout(3600)]
 WRITE = bool(os.environ.get("CFT_WRITE_PICTURES"))
 CANARIES = Canaries(
     {
