@@ -92,7 +92,8 @@ def commands() -> Iterator[Commands]:
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory, ntfy: Sink, commands: Commands) -> Iterator[LocalStack]:
     more = {"CFT_NTFY_URL": ntfy.url, "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE"}
-    with local_stack(tmp_path_factory.mktemp("stack"), more | dict(CANARIES.variables)) as one:
+    variables, pools = more | dict(CANARIES.variables), ("cpu", "gpu") if WRITE else ("cpu",)
+    with local_stack(tmp_path_factory.mktemp("stack"), variables, pools) as one:
         yield one
 
 
@@ -117,7 +118,7 @@ def finished(stack: LocalStack, page: Page, commands: Commands, pictures: Path) 
     prefect_pages.open_custom_run(page, "two-stage", "pilot")
     prefect_pages.fill_form(page, {} if WRITE else SHORT)
     flow_run = prefect_pages.submit(page)
-    state = prefect_pages.watch(page, stack.prefect, flow_run)
+    state = prefect_pages.watch(page, flow_run)
     assert state == "Completed", (stack.logs / "worker-cpu.log").read_text("utf-8")[-4000:]
     commands.wait_for(b"cft.training")
     result = json.loads((stack.home.runs / flow_run / "result.json").read_text("utf-8"))
@@ -133,7 +134,7 @@ def test_the_form_sent_what_was_filled_in_and_kept_the_rest_of_the_preset(stack,
 
 
 def test_the_results_are_an_artifact_with_every_figure(stack, finished, page, pictures) -> None:
-    prefect_pages.watch(page, stack.prefect, finished.id)
+    prefect_pages.open_run(page, stack.prefect, finished.id)
     prefect_pages.open_artifact(page, "two-stage-results")
     page.screenshot(path=pictures / "prefect-results.png")
     report = Path(finished.result["report"]).read_text("utf-8")
