@@ -14,7 +14,7 @@ import signal
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ SERVER_GRACE = 15.0
 DEATHS_AT_START = 3  # a server that dies as often before it ever answered will not come up
 
 
-class AlreadyUp(Exception):
+class AlreadyUpError(Exception):
     """Another supervisor has this state folder."""
 
 
@@ -84,7 +84,7 @@ class Supervisor:
         """Run the stack until SIGINT, SIGTERM or SIGHUP; nothing of it is left then.
 
         Raises:
-            AlreadyUp: another supervisor has the state folder.
+            AlreadyUpError: another supervisor has the state folder.
             CftError: a part did not come up; what had come up was ended.
         """
         self.home.stack.mkdir(parents=True, exist_ok=True)
@@ -93,7 +93,7 @@ class Supervisor:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(lock)
-            raise AlreadyUp from None
+            raise AlreadyUpError from None
         numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         before = {number: signal.signal(number, self._asked_to_stop) for number in numbers}
         try:
@@ -146,7 +146,7 @@ class Supervisor:
         self._write()
         return added
 
-    def _until_well(self, awaited: list[Process]) -> None:
+    def _until_well(self, awaited: Sequence[Process]) -> None:
         while not self._stop and any(one.state != "well" for one in awaited):
             self._look()
             for one in awaited:
@@ -178,7 +178,7 @@ class Supervisor:
         for process in self.processes:
             if not self._stop:
                 process.look()
-        seen = [(one.state, one.said) for one in self.processes]
+        seen: list[tuple[str, str]] = [(one.state, one.said) for one in self.processes]
         if seen != self._told:
             self._told = seen
             self._write()
@@ -189,7 +189,7 @@ class Supervisor:
         self.state = "stopping"
         self._write()
         # The servers last: runs that end on the way say so to them.
-        of_servers = set().union(*(family(one.pid) for one in self._servers), set())
+        of_servers = {pid for one in self._servers for pid in family(one.pid)}
         end(self.token, RUNS_GRACE, of_servers)
         end(self.token, SERVER_GRACE)
         for process in self.processes:
