@@ -37,6 +37,14 @@ class Process:
         self.since = time.time()  # of the state
         self.said = ""  # why it is not well
         self._popen: subprocess.Popen[bytes] | None = None
+        # One for all looks: making one reads the system's certificates, which takes longer than
+        # the rest. A connection is not kept, as that of a server that died would be.
+        self._client = httpx.Client(
+            timeout=3,
+            trust_env=False,
+            verify=False,
+            limits=httpx.Limits(max_keepalive_connections=0),
+        )
         self._deaths = 0
         self._again = self._begun = self._heard = 0.0
 
@@ -120,7 +128,7 @@ class Process:
 
     def _trouble(self) -> str | None:
         try:
-            answer = httpx.get(self.service.health, timeout=3, trust_env=False)
+            answer = self._client.get(self.service.health)
         except httpx.HTTPError as error:
             return type(error).__name__
         return None if answer.status_code == httpx.codes.OK else f"HTTP {answer.status_code}"

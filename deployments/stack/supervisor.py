@@ -29,10 +29,11 @@ from deployments.stack.process import Process
 from deployments.stack.services import MLFLOW_PORT, POOLS, PREFECT_PORT, Ports, client_environment
 from flows.living_stack import LOCK, RECORD, read_record
 
-INTERVAL = 0.5  # seconds between two looks
+INTERVAL = 0.5  # seconds between two looks until all is ready
+STEADY_INTERVAL = 2.0  # and from then on
 RUNS_GRACE = 20.0  # for flow runs and jobs, which tell the server of their end
 SERVER_GRACE = 15.0
-DEATHS_AT_START = 3  # a server that dies as often before it ever answered will not come up
+DEATHS_AT_START = 2  # a server that dies once more before it ever answered will not come up
 
 
 class AlreadyUpError(Exception):
@@ -183,7 +184,7 @@ class Supervisor:
             self._told = seen
             self._write()
         if not self._stop:
-            time.sleep(INTERVAL)
+            time.sleep(STEADY_INTERVAL if self.state == "ready" else INTERVAL)
 
     def _end(self) -> None:
         self.state = "stopping"
