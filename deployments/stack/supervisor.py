@@ -33,7 +33,7 @@ INTERVAL = 0.5  # seconds between two looks until all is ready
 STEADY_INTERVAL = 2.0  # and from then on
 RUNS_GRACE = 20.0  # for flow runs and jobs, which tell the server of their end
 SERVER_GRACE = 15.0
-DEATHS_AT_START = 2  # a server that dies once more before it ever answered will not come up
+RESTARTS_AT_START = 2  # a server that dies after these, having never answered, will not come up
 
 
 class AlreadyUpError(Exception):
@@ -151,9 +151,9 @@ class Supervisor:
         while not self._stop and any(one.state != "well" for one in awaited):
             self._look()
             for one in awaited:
-                if one.restarts >= DEATHS_AT_START:
+                if one.state == "waiting" and one.restarts >= RESTARTS_AT_START:
                     raise CftError(
-                        f"{one.service.name} does not come up: it {one.said or 'ended'}. "
+                        f"{one.service.name} does not come up: it {one.said}. "
                         f"{one.log} ends with\n{one.last_words()}"
                     )
 
@@ -189,9 +189,12 @@ class Supervisor:
     def _end(self) -> None:
         self.state = "stopping"
         self._write()
-        # The servers last: runs that end on the way say so to them.
+        # First runs and jobs, which tell the server of their end; a worker that is to end kills its
+        # runs before they have told. The servers last.
         of_servers = {pid for one in self._servers for pid in family(one.pid)}
-        end(self.token, RUNS_GRACE, of_servers)
+        of_workers = {one.pid for one in self.processes if one.pid} - of_servers
+        end(self.token, RUNS_GRACE, of_servers | of_workers)
+        end(self.token, SERVER_GRACE, of_servers)
         end(self.token, SERVER_GRACE)
         for process in self.processes:
             process.stopped()
