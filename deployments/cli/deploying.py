@@ -67,8 +67,8 @@ def require_server() -> None:
 
     url = PREFECT_API_URL.value()
     how = (
-        "start one (`prefect server start`), then give its address by --api or "
-        f"{API} (http://127.0.0.1:4200/api)"
+        "run `cft up`, which starts and deploys one here, or give the address of yours by --api or "
+        f"{API} (such as http://127.0.0.1:4200/api)"
     )
     if not url:
         raise CftError(f"{API}: no Prefect server is named; {how}")
