@@ -80,8 +80,8 @@ def down(yes: bool) -> None:
 
     A training that is ended goes on from its newest checkpoint when its run is retried.
     """
+    from deployments.stack.lock import down as end
     from deployments.stack.members import running_flow_runs
-    from deployments.stack.supervisor import down as end
 
     home = Home.from_environment()
     runs = sorted(running_flow_runs(_record(home).get("token", "")))
@@ -149,8 +149,10 @@ def _detached(home: Home, asked: "Asked") -> None:
 
 def _spawn(home: Home, asked: "Asked") -> None:
     """Start a supervisor that outlives this terminal, and wait for its first word."""
-    log = home.stack / "logs" / "supervisor.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
+    from deployments.stack.lock import LOGS, require_folder
+
+    require_folder(home)
+    log = home.stack / LOGS / "supervisor.log"
     words = ["--prefect-port", str(asked.prefect_port), "--mlflow-port", str(asked.mlflow_port)]
     for pool in asked.pools:
         words += ["--pool", pool]
@@ -181,11 +183,12 @@ def _record(home: Home) -> dict[str, Any]:
 def _print_table(home: Home, record: dict[str, Any]) -> None:
     from rich.console import Console
 
+    from deployments.stack.lock import LOGS
     from deployments.stack.table import hints, table
 
     console = Console()
     console.print(table(record))
-    console.print(f"logs: {home.stack / 'logs'}", soft_wrap=True, markup=False, highlight=False)
+    console.print(f"logs: {home.stack / LOGS}", soft_wrap=True, markup=False, highlight=False)
     if record["state"] == "ready":
         console.print(hints(record), soft_wrap=True, markup=False, highlight=False)
     elif record["said"]:

@@ -186,20 +186,32 @@ def test_what_a_killed_supervisor_leaves_is_ended_by_whoever_comes(stack: Stack)
     assert stack.left() == set()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_at_any_moment(tmp_path: Path, number: int) -> None:
+@pytest.mark.parametrize(("number", "closed"), [(signal.SIGINT, False), (signal.SIGHUP, True)])
+def test_a_signal_ends_it_at_any_moment(tmp_path: Path, number: int, closed: bool) -> None:
+    """Also when the terminal that it would tell of its end is gone."""
     stack = Stack(tmp_path / "home")
     stack.home.path.mkdir()
     process = stack.start("up", "--prefect-port", str(free_port()), "--mlflow-port", "5100")
     until(lambda: read_record(stack.home).get("services"), 60)
     token = read_record(stack.home)["token"]
     until(lambda: len(members(token)) >= 2, 30)
+    if closed:
+        process.stdout.close()
     process.send_signal(number)
-    said, _ = process.communicate(timeout=60)
-    assert process.returncode == 0, said
-    assert said.endswith("stack: stopped\n")
+    process.wait(60)
     assert members(token) == set()
     assert read_record(stack.home)["state"] == "stopped"
+    if not closed:
+        assert process.returncode == 0
+        assert process.stdout.read().endswith("stack: stopped\n")
+
+
+def test_a_folder_that_may_not_be_written_is_named(tmp_path: Path) -> None:
+    stack = Stack(tmp_path / "home")
+    stack.home.path.write_text("a file where a folder should be")
+    for words in (["up"], ["up", "--detach"]):
+        said = stack.cft(*words, code=2)
+        assert said.startswith(f"error: {stack.home.stack}: Not a directory; let CFT_HOME name")
 
 
 def test_a_server_that_cannot_start_says_why_and_takes_the_rest_along(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def test_a_taken_port_moves_to_the_next_free_one(listener) -> None:
 
 def test_no_free_port_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ports, "is_free", lambda port: False)
-    with pytest.raises(CftError, match="ports 65530 to 65535 .* are all taken"):
+    with pytest.raises(CftError, match="are all taken"):
         ports.chosen(65530)
 
 
