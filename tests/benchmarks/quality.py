@@ -29,6 +29,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from cft.corpora.base import VersePair
 from cft.corpora.itihasa import load_itihasa
+from cft.errors import CftError
 from cft.evaluation.metrics import hits, paired_ranks, reciprocal_ranks, unit_rows
 from cft.files import append_line, read_lines
 from cft.model.backbone import load_tokenizer
@@ -147,14 +148,9 @@ class Bench:
         seeds = [seed for seed in range(self.plan.seeds) if shown | {"seed": seed} not in known]
         if not seeds:
             return
-        recipe = row.recipe
-        if self.plan.most_batch is not None:
-            size = min(self.plan.most_batch, recipe.stage1.batch_size)
-            recipe = changed(recipe, stage1__batch_size=size)
-        if self.plan.device == "cuda":
-            recipe = changed(recipe, stage1__bf16=not row.way.endswith("tf32"))
+        recipe = self._borne(row, row.recipe)
         try:
-            steps = self.plan.steps or self._steps(row, recipe)
+            steps = self.plan.steps or self._steps(row, self._borne(row, row.pace or row.recipe))
             for seed in seeds:
                 seeded = changed(with_steps(recipe, steps), stage1__seed=seed)
                 seconds, encode = self._trained(row, seeded, 0)
@@ -166,6 +162,17 @@ class Bench:
                       f"{seconds:.1f} s ({row.name})", flush=True)  # fmt: skip
         except torch.cuda.OutOfMemoryError as error:
             print(f"row {number}: out of memory ({error})"[:200])
+        except CftError as error:
+            print(f"row {number}: {error}")
+
+    def _borne(self, row: Row, recipe: Recipe) -> Recipe:
+        """The recipe in the precision of the row's way, no larger than this machine can bear."""
+        if self.plan.most_batch is not None:
+            size = min(self.plan.most_batch, recipe.stage1.batch_size)
+            recipe = changed(recipe, stage1__batch_size=size)
+        if self.plan.device == "cuda":
+            recipe = changed(recipe, stage1__bf16=not row.way.endswith("tf32"))
+        return recipe
 
     def _steps(self, row: Row, recipe: Recipe) -> int:
         """How many steps fit into the budget, by the rate of a few."""
