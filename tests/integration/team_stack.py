@@ -1,9 +1,8 @@
 """The stack of docker/compose.yaml without Docker: the same services, as processes of this host.
 
 Every command, variable, secret, configuration and health check is taken from compose.yaml, and
-every container's entry from docker/entrypoint.sh. What differs is what a container brings: host
-names, ports and paths are put in place of the file's, PostgreSQL and Redis are Debian's, and
-the S3-compatible server is moto's. A service sees the secrets that the file gives it, and no others.
+every container's entry from docker/entrypoint.sh. What a container brings is put in its place: host
+names, ports and paths are this host's, PostgreSQL and Redis are Debian's, and the S3-compatible server is moto's. A service sees the secrets that the file gives it, and no others.
 """
 
 import os
@@ -15,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -317,8 +315,3 @@ class TeamStack:
         if service.process is not None:
             service.process.wait()
             service.process = None
-
-
-def values(environment: Mapping[str, str]) -> str:
-    """All that stands in an environment, for a search."""
-    return "\n".join(environment.values())
