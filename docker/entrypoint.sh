@@ -28,7 +28,8 @@ encoded() {
     left=$tail
     case $byte in
       [a-zA-Z0-9.~_-]) result=$result$byte ;;
-      *) result=$result$(printf '%s' "$byte" | od -An -tx1 | tr -d ' \n' | sed 's/../%&/g') ;;
+      *) result=$result$(printf '%s' "$byte" | od -An -tx1 | tr -d ' \n' |
+        tr a-f A-F | sed 's/../%&/g') ;;
     esac
   done
 }

@@ -2,7 +2,8 @@
 
 Every command, variable, secret, configuration and health check is taken from compose.yaml, and
 every container's entry from docker/entrypoint.sh. What a container brings is put in its place: host
-names, ports and paths are this host's, PostgreSQL and Redis are Debian's, and the S3-compatible server is moto's. A service sees the secrets that the file gives it, and no others.
+names, ports and paths are this host's, PostgreSQL and Redis are Debian's, and the S3-compatible
+server is moto's. A service sees the secrets that the file gives it, and no others.
 """
 
 import os

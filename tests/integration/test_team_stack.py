@@ -128,6 +128,13 @@ def test_the_run_of_a_worker_is_complete(finished, stack) -> None:
     assert not (stack.home / "mlflow").exists(), "tracked by the server, not beside the worker"
 
 
+def test_nothing_in_the_stack_complains(finished, stack) -> None:
+    """A part of Prefect that looks for Redis in another place than the file says, for one."""
+    for name in ("prefect-server", "prefect-services", "postgres", "redis", "deploy"):
+        found = re.findall(r"^.*(?:\| ERROR|Traceback|ERROR:|# ).*$", stack.log(name), re.M)
+        assert found == [], name
+
+
 def test_its_model_is_registered_and_comes_through_the_server(finished, person, tmp_path) -> None:
     with person.mlflow() as client:
         found = seen_in_mlflow(client, tmp_path)
