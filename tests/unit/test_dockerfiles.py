@@ -80,6 +80,12 @@ def test_what_is_copied_exists_and_is_not_ignored(name: str) -> None:
         assert not any(fnmatch.fnmatch(secret, one) for one in kept), secret
 
 
+def test_git_ignores_what_is_secret() -> None:
+    for name in ("secrets/prefect_password", ".env", "backups/cft-1/prefect.dump"):
+        done = subprocess.run(["git", "check-ignore", "-q", f"docker/{name}"], cwd=ROOT)
+        assert done.returncode == 0, name
+
+
 @each
 def test_the_last_stage_is_no_root_and_has_no_compiler(name: str) -> None:
     ((_, last),) = stages(name)[""]  # it only names the stage that is built without --target
