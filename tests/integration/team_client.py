@@ -40,7 +40,10 @@ class TeamClient:
     def mlflow(self) -> Iterator[MlflowClient]:
         """MLflow's own client, likewise."""
         with pytest.MonkeyPatch.context() as patch:
+            # The registry too: else `models:/` is looked up in a store of the current folder.
+            patch.setenv("MLFLOW_TRACKING_URI", self.mlflow_url)
             patch.setenv("MLFLOW_TRACKING_USERNAME", "admin")
+            patch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
             patch.setenv("MLFLOW_TRACKING_PASSWORD", self.mlflow_password)
             yield MlflowClient(self.mlflow_url, self.mlflow_url)
 

@@ -41,7 +41,6 @@ def missing_programs() -> list[str]:
         "postgresql": program("initdb"),
         "postgresql-client": program("pg_dump"),
         "redis-server": shutil.which("redis-server"),
-        "curl": shutil.which("curl"),
         "moto[server]": shutil.which("moto_server", path=str(BIN)),
     }
     return [package for package, found in wanted.items() if not found]
@@ -278,7 +277,7 @@ class TeamStack:
         script = self.folder / "run" / "postgres" / "postgres_init"
         return [*owner, server, "-D", str(data), *options, *here], script if fresh else None
 
-    def _wait(self, name: str, seconds: float = 180) -> None:
+    def _wait(self, name: str, seconds: float = 400) -> None:
         service = self.services[name]
         assert service.process is not None, f"{name}: needed, and not started"
         deadline = time.monotonic() + seconds

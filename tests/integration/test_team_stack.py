@@ -30,7 +30,7 @@ from tests.postgres import program
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(1800),
     pytest.mark.skipif(bool(missing_programs()), reason=f"not here: {missing_programs()}"),
 ]
 
@@ -112,7 +112,7 @@ def finished(stack: TeamStack, person: TeamClient, sight: Sight, tiny: Recipe) -
         begun = client.create_flow_run_from_deployment(
             deployment.id, parameters={"recipe": tiny.model_dump(mode="json")}
         )
-        deadline = time.monotonic() + 400
+        deadline = time.monotonic() + 800
         while time.monotonic() < deadline:
             found = client.read_flow_run(begun.id)
             sight.look(stack)
@@ -125,13 +125,13 @@ def finished(stack: TeamStack, person: TeamClient, sight: Sight, tiny: Recipe) -
 def test_the_run_of_a_worker_is_complete(finished, stack) -> None:
     assert finished.state.is_completed(), finished.state.message
     assert (stack.home / "runs" / str(finished.id) / "result.json").is_file()
-    assert not (stack.home / "mlflow").exists(), "tracked by the server, not beside the worker"
+    assert not (stack.home / "mlflow" / "mlflow.db").exists(), "the server tracks, not the worker"
 
 
 def test_nothing_in_the_stack_complains(finished, stack) -> None:
     """A part of Prefect that looks for Redis in another place than the file says, for one."""
-    for name in ("prefect-server", "prefect-services", "postgres", "redis", "deploy"):
-        found = re.findall(r"^.*(?:\| ERROR|Traceback|ERROR:|# ).*$", stack.log(name), re.M)
+    for name in ("prefect-server", "prefect-services", "mlflow", "postgres", "deploy"):
+        found = re.findall(r"^.*(?:\| ERROR|Traceback|ERROR:).*$", stack.log(name), re.M)
         assert found == [], name
 
 
@@ -173,8 +173,10 @@ def test_a_second_deployment_from_another_machine_changes_nothing(stack, person,
 
 @pytest.mark.parametrize("auth", [None, ("cft", "wrong"), ("admin", ""), ("cft", "")])
 def test_prefect_refuses_without_credentials(stack, auth) -> None:
+    for path in ("admin/settings", "deployments/name/two-stage/pilot", "csrf-token?client=a"):
+        assert httpx.get(f"{stack.prefect}/api/{path}", auth=auth).status_code == 401, path
     answer = httpx.post(f"{stack.prefect}/api/flow_runs/filter", json={}, auth=auth)
-    assert answer.status_code == 401
+    assert answer.status_code in (401, 403)
     assert httpx.get(f"{stack.prefect}/api/health").status_code == 200, "for probes"
 
 
@@ -242,7 +244,7 @@ def test_a_process_has_the_secrets_of_its_service_and_no_argument_holds_one(
     assert sight.arguments == set()
     seen = dict(sight.environments)
     assert OF_RUNS <= seen.pop("flow run") <= {*OF_RUNS, "prefect_password"}
-    assert "training" in seen, "no training was seen while it ran"
+    assert seen.pop("training") == set(), "a training knows no credential"
     assert "mlflow_admin_password" in seen["mlflow"], "the search finds what is there"
     for service in stack.services:
         given = set(stack.services[service].spec.get("secrets", []))
@@ -253,7 +255,9 @@ def test_no_secret_is_in_what_anybody_can_read(
     finished, stack, person, planted, tmp_path: Path
 ) -> None:
     for name in stack.services:
-        assert held(stack.log(name), planted) == set(), name
+        # A server of objects says who has asked: the key's name, which is of no use by itself.
+        public = {"objects_access_key"} if name == "objects" else set()
+        assert held(stack.log(name), planted) <= public, name
     with person.prefect() as client:
         told = client._client.post("/logs/filter", json={}).text
         assert finished.name in told or len(told) > 1000
