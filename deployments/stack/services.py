@@ -94,6 +94,8 @@ def servers(home: Home, ports: Ports, outer: Mapping[str, str]) -> tuple[Service
             "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(both),
             "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
             "PREFECT_UI_API_URL": "/api",
+            # The newer one calls the maker's analytics even where analytics are switched off.
+            "PREFECT_SERVER_UI_V2_ENABLED": "false",
         },
         health=f"{ports.prefect_url}/api/health",
         url=ports.prefect_url,

@@ -1,137 +1,85 @@
-"""A headless Chromium of the system, driven over its DevTools protocol: one page, all requests."""
+"""The system's Chromium without a window, driven by Playwright: one page, and all that it asks for."""
 
-import base64
 import contextlib
-import json
 import shutil
-import subprocess
-import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from websockets.sync.client import ClientConnection, connect
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+needs_chromium = pytest.mark.skipif(
+    not any(map(shutil.which, NAMES)), reason="no Chromium here (apt install chromium)"
+)
+SIZE = (1280, 800)
+PATIENCE = 60_000.0  # ms; servers share two cores with what is tested
+_FLAGS = (
+    "--no-sandbox",  # root in a container has no user namespace to make one of
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+)
 
 
-def binary() -> str:
-    """The browser's program.
+@dataclass
+class Browser:
+    """One page.
 
-    Raises:
-        FileNotFoundError: none is installed.
+    Attributes:
+        page: as Playwright drives it.
+        requests: addresses that it asked for.
+        messages: what it complained about on its console.
     """
-    for name in NAMES:
-        if path := shutil.which(name):
-            return path
-    raise FileNotFoundError("no Chromium; install the packages chromium and fonts-noto-core")
 
-
-class Page:
-    """The one page of a browser; ``requests`` are the addresses that it asked for."""
-
-    def __init__(self, socket: ClientConnection) -> None:
-        self.socket, self.number, self.requests = socket, 0, []
-        self.messages: list[str] = []
-        self.loaded = False
-
-    def send(self, method: str, **params: Any) -> dict[str, Any]:
-        """Call a method of the protocol and return its result."""
-        self.number += 1
-        self.socket.send(json.dumps({"id": self.number, "method": method, "params": params}))
-        while True:
-            answer = json.loads(self.socket.recv(timeout=60))
-            if answer.get("id") == self.number:
-                if "error" in answer:
-                    raise RuntimeError(f"{method}: {answer['error']['message']}")
-                return answer["result"]
-            self._heard(answer)
-
-    def _heard(self, event: dict[str, Any]) -> None:
-        params = event.get("params", {})
-        if event["method"] == "Network.requestWillBeSent":
-            self.requests.append(params["request"]["url"])
-        elif event["method"] == "Page.loadEventFired":
-            self.loaded = True
-        elif event["method"] == "Log.entryAdded":
-            self.messages.append(params["entry"]["text"])
-
-    def open(self, address: str) -> None:
-        """Go to an address and wait until everything on it is loaded."""
-        for domain in ("Page", "Network", "Log", "DOM", "CSS"):
-            self.send(f"{domain}.enable")
-        self.send("Page.navigate", url=address)
-        while not self.loaded:
-            self._heard(json.loads(self.socket.recv(timeout=60)))
-
-    def value(self, expression: str) -> Any:
-        """What a JavaScript expression gives, as plain data."""
-        found = self.send("Runtime.evaluate", expression=expression, returnByValue=True)
-        if "exceptionDetails" in found:
-            raise RuntimeError(f"{expression}: {found['exceptionDetails']['text']}")
-        return found["result"].get("value")
+    page: Page
+    requests: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
 
     def fonts(self, selector: str) -> dict[str, int]:
         """Fonts that the first match was really drawn with, and how many glyphs each gave."""
-        root = self.send("DOM.getDocument")["root"]["nodeId"]
-        node = self.send("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
-        fonts = self.send("CSS.getPlatformFontsForNode", nodeId=node)["fonts"]
-        return {one["familyName"]: int(one["glyphCount"]) for one in fonts}
+        session = self.page.context.new_cdp_session(self.page)
+        try:
+            for domain in ("DOM", "CSS"):
+                session.send(f"{domain}.enable")
+            root = session.send("DOM.getDocument")["root"]["nodeId"]
+            found = session.send("DOM.querySelector", {"nodeId": root, "selector": selector})
+            fonts = session.send("CSS.getPlatformFontsForNode", {"nodeId": found["nodeId"]})
+        finally:
+            session.detach()
+        return {one["familyName"]: int(one["glyphCount"]) for one in fonts["fonts"]}
 
-    def screenshot(self, path: Path, width: int = 1200, height: int | None = None) -> Path:
-        """The page as a PNG file; whole, unless a height is given."""
-        self.send("Emulation.setScrollbarsHidden", hidden=True)
-        height = height or int(self.value("document.documentElement.scrollHeight"))
-        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-        self.send("Emulation.setDeviceMetricsOverride", **size)
-        shot = self.send("Page.captureScreenshot", format="png")
-        path.write_bytes(base64.b64decode(shot["data"]))
+    def screenshot(self, path: Path, width: int, height: int) -> Path:
+        """The page as a PNG file of that size."""
+        self.page.set_viewport_size({"width": width, "height": height})
+        self.page.screenshot(path=path)
         return path
 
 
 @contextlib.contextmanager
-def browser(profile: Path, width: int = 1200) -> Iterator[Page]:
+def browser(size: tuple[int, int] = SIZE) -> Iterator[Browser]:
     """A browser with an empty profile, ended with the block."""
-    command = [
-        binary(),
-        "--headless=new",
-        "--no-sandbox",  # root in a container has no user namespace to make one of
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--remote-debugging-port=0",
-        f"--user-data-dir={profile}",
-        f"--window-size={width},900",
-        "about:blank",
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        with connect(_address(profile, process), max_size=None, proxy=None) as socket:
-            yield Page(socket)
-    finally:
-        process.terminate()
+    path = next(filter(None, map(shutil.which, NAMES)))
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=list(_FLAGS))
         try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            width, height = size
+            page = chromium.new_page(
+                viewport={"width": width, "height": height}, device_scale_factor=1, locale="en-GB"
+            )
+            page.set_default_timeout(PATIENCE)
+            expect.set_options(timeout=PATIENCE)
+            opened = Browser(page)
+            page.on("request", lambda request: opened.requests.append(request.url))
+            page.on("console", lambda message: _heard(opened, message.type, message.text))
+            page.on("pageerror", lambda error: opened.messages.append(str(error)))
+            yield opened
+        finally:
+            chromium.close()
 
 
-def _address(profile: Path, process: subprocess.Popen[bytes]) -> str:
-    """The web socket of the browser's first page, as soon as it is there."""
-    import urllib.request
-
-    written = profile / "DevToolsActivePort"
-    deadline = time.monotonic() + 60
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    while time.monotonic() < deadline and process.poll() is None:
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            port = int(written.read_text().splitlines()[0])
-            with opener.open(f"http://127.0.0.1:{port}/json/list", timeout=10) as answer:
-                pages = [one for one in json.load(answer) if one["type"] == "page"]
-                return str(pages[0]["webSocketDebuggerUrl"])
-        time.sleep(0.05)
-    raise RuntimeError(f"Chromium gave no DevTools address (exit code {process.poll()})")
+def _heard(opened: Browser, kind: str, text: str) -> None:
+    if kind in ("error", "warning"):
+        opened.messages.append(text)
