@@ -139,6 +139,7 @@ class Bench:
         self.scratch, self.plan = scratch, of_plan
         self.pairs = load_itihasa(corpus).splits["dev"][: of_plan.pairs]
         self._stores: dict[str, Path] = {}
+        self._known_steps: dict[tuple[str, str], int] = {}  # one measured rate for equal recipes
 
     def run(self, number: int, row: Row, out: Path) -> None:
         """Append a line for every seed that ``out`` lacks; a row that fails is told and left."""
@@ -176,10 +177,13 @@ class Bench:
 
     def _steps(self, row: Row, recipe: Recipe) -> int:
         """How many steps fit into the budget, by the rate of a few."""
-        trial = self.plan.trial
-        warm = trial // 4
-        seconds, _ = self._trained(row, with_steps(recipe, trial), warm)
-        return steps_within(self.plan.budget, trial - warm, seconds)
+        key = row.way, recipe.model_dump_json()
+        if key not in self._known_steps:
+            trial = self.plan.trial
+            warm = trial // 4
+            seconds, _ = self._trained(row, with_steps(recipe, trial), warm)
+            self._known_steps[key] = steps_within(self.plan.budget, trial - warm, seconds)
+        return self._known_steps[key]
 
     def _trained(self, row: Row, recipe: Recipe, warm: int) -> tuple[float, Encode]:
         """Seconds of the steps after the first few, and the trained encoder."""
