@@ -78,7 +78,6 @@ class Watcher(TrainerCallback):
         self.waits: Counter[str] = Counter()  # between the two steps, by the line that waits
         self._heard: Counter[str] = Counter()
         self.longest: list[tuple[str, float]] = []
-        self._heard: Counter[str] = Counter()
         self._profile: profile | None = None
 
     def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
