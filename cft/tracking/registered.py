@@ -8,6 +8,8 @@ from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
+from mlflow.utils.file_utils import local_file_uri_to_path
+from mlflow.utils.uri import is_local_uri
 
 from cft.errors import CftError
 
@@ -32,7 +34,8 @@ def fetch_embedder(reference: str, tracking_uri: str, folder: Path) -> Registere
         folder: an existing folder.
 
     Raises:
-        CftError: no such model, version or alias, or one that is no embedder.
+        CftError: no such model, version or alias, or one that is no embedder, or one that leads
+            out of its own folder.
     """
     try:
         name = reference.removeprefix("models:/")
@@ -46,6 +49,7 @@ def fetch_embedder(reference: str, tracking_uri: str, folder: Path) -> Registere
             place = client.get_model_version_download_uri(*name.split("/", 1))
         else:
             place = client.get_logged_model(name).artifact_location
+        _refuse_links(place, reference)
         got = Path(download_artifacts(place, dst_path=str(folder), tracking_uri=tracking_uri))
         flavour = Model.load(str(got)).flavors["python_function"]
         adapter = got / flavour["artifacts"]["adapter"]["path"]
@@ -61,4 +65,21 @@ def fetch_embedder(reference: str, tracking_uri: str, folder: Path) -> Registere
             f"{reference}: a registered model, but no embedder (it has no {error}); "
             "give a version that training registered"
         ) from None
+    if not adapter.resolve().is_relative_to(got.resolve()):
+        raise CftError(
+            f"{reference}: names an adapter outside of it; somebody has changed this model, so "
+            "register it again"
+        )
     return RegisteredEmbedder(name, adapter, backbone)
+
+
+def _refuse_links(place: str, reference: str) -> None:
+    """A store in a folder is copied as it is: what a link in it leads to would be copied too."""
+    if not is_local_uri(place):
+        return  # a server resolves none
+    for path in Path(local_file_uri_to_path(place)).rglob("*"):
+        if path.is_symlink():
+            raise CftError(
+                f"{reference}: {path} is a link; nothing of this model is copied, so put a file in "
+                "its place or remove it"
+            )

@@ -22,6 +22,7 @@ BENCHMARKS = (
     "quality",
     "data",
     "orchestration",
+    "load",
     "transfer",
 )
 

@@ -1,4 +1,4 @@
-"""The system's Chromium without a window, driven by Playwright: one page, and all that it asks for."""
+"""The system's Chromium without a window, driven by Playwright: one page and all that it asks."""
 
 import contextlib
 import shutil

@@ -61,7 +61,10 @@ def test_devanagari_comes_from_a_devanagari_font_and_is_shaped(page: Browser):
 
 
 def test_the_page_is_light_and_wide_tables_do_not_widen_it(page: Browser, tmp_path: Path):
-    assert page.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert (
+        page.page.evaluate("getComputedStyle(document.body).backgroundColor")
+        == "rgb(255, 255, 255)"
+    )
     for width in (1200, 420):
         shot = page.screenshot(tmp_path / f"{width}.png", width, 900)
         across = page.page.evaluate("document.documentElement.scrollWidth")

@@ -1,4 +1,4 @@
-"""Both UIs as a person uses them, on one stack and one run; what that left behind on the way.
+"""Both UIs as a person uses them, on one stack and one run; what that leaves behind, and its doors.
 
 The stack is started with secrets in its environment, and with a password on Prefect. The run is
 begun by the form that Prefect makes of the deployment's parameters. `CFT_WRITE_PICTURES=1` runs the
@@ -8,6 +8,7 @@ whole pilot instead of a short one, and keeps the pictures of the README.
 import json
 import os
 import re
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +23,12 @@ from tests.browser import mlflow_pages, prefect_pages
 from tests.browser.chromium import Browser, browser, needs_chromium
 from tests.canaries import Canaries, Commands
 from tests.conftest import ROOT
+from tests.integration.doors import ARTIFACTS, FOREIGN, JSON, ask, names_leading_to
 from tests.integration.local_stack import LocalStack, local_stack
 from tests.integration.stack_records import prefect_records, tracking_records
 from tests.ntfy import Sink, serve_ntfy
 
-pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.timeout(3600)]
 WRITE = bool(os.environ.get("CFT_WRITE_PICTURES"))
 CANARIES = Canaries(
     {
@@ -90,7 +92,8 @@ def commands() -> Iterator[Commands]:
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory, ntfy: Sink, commands: Commands) -> Iterator[LocalStack]:
     more = {"CFT_NTFY_URL": ntfy.url, "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE"}
-    with local_stack(tmp_path_factory.mktemp("stack"), more | dict(CANARIES.variables)) as one:
+    variables, pools = more | dict(CANARIES.variables), ("cpu", "gpu") if WRITE else ("cpu",)
+    with local_stack(tmp_path_factory.mktemp("stack"), variables, pools) as one:
         yield one
 
 
@@ -115,7 +118,7 @@ def finished(stack: LocalStack, page: Page, commands: Commands, pictures: Path) 
     prefect_pages.open_custom_run(page, "two-stage", "pilot")
     prefect_pages.fill_form(page, {} if WRITE else SHORT)
     flow_run = prefect_pages.submit(page)
-    state = prefect_pages.watch(page, stack.prefect, flow_run)
+    state = prefect_pages.watch(page, flow_run)
     assert state == "Completed", (stack.logs / "worker-cpu.log").read_text("utf-8")[-4000:]
     commands.wait_for(b"cft.training")
     result = json.loads((stack.home.runs / flow_run / "result.json").read_text("utf-8"))
@@ -131,7 +134,7 @@ def test_the_form_sent_what_was_filled_in_and_kept_the_rest_of_the_preset(stack,
 
 
 def test_the_results_are_an_artifact_with_every_figure(stack, finished, page, pictures) -> None:
-    prefect_pages.watch(page, stack.prefect, finished.id)
+    prefect_pages.open_run(page, stack.prefect, finished.id)
     prefect_pages.open_artifact(page, "two-stage-results")
     page.screenshot(path=pictures / "prefect-results.png")
     report = Path(finished.result["report"]).read_text("utf-8")
@@ -215,3 +218,69 @@ def test_no_secret_is_in_what_the_servers_tell(stack, finished) -> None:
     assert {run["info"]["run_id"] for run in tracked["runs"]} >= {finished.result["mlflow_run_id"]}
     assert tracked["versions"]
     assert CANARIES.found_in(json.dumps([records, tracked], ensure_ascii=False).encode()) == set()
+
+
+def test_mlflow_is_deaf_to_other_names_and_other_sites(stack) -> None:
+    create, host = "/api/2.0/mlflow/experiments/create", {"Host": "elsewhere.example"}
+    for path in ("/", "/api/2.0/mlflow/experiments/search?max_results=1", ARTIFACTS[0]):
+        assert ask(stack.mlflow, "GET", path, headers=host)[0] == 403
+    assert ask(stack.mlflow, "POST", create, {"name": "by host"}, JSON | host)[0] == 403
+    origin = JSON | {"Origin": FOREIGN}
+    assert ask(stack.mlflow, "POST", create, {"name": "by origin"}, origin)[0] == 403
+    # A page's simple request, which asks no leave: no JSON.
+    plain = {"Content-Type": "text/plain"}
+    assert ask(stack.mlflow, "POST", create, {"name": "by form"}, plain)[0] == 400
+    assert "access-control-allow-origin" not in ask(
+        stack.mlflow, "GET", "/api/2.0/mlflow/experiments/search?max_results=1", None, origin
+    )[2]  # fmt: skip
+    found = {one.name for one in MlflowClient(stack.mlflow).search_experiments()}
+    assert found == {"Default", "cft"}
+
+
+def test_prefect_is_closed_to_other_sites_and_to_writes_without_a_token(stack) -> None:
+    login = {"Authorization": f"Basic {b64encode(AUTH.encode()).decode()}"}
+    leave = {"Origin": FOREIGN, "Access-Control-Request-Method": "POST"}
+    for origin, allowed in ((FOREIGN, None), (stack.prefect, stack.prefect)):
+        told = ask(stack.prefect, "OPTIONS", "/api/variables/", None, leave | {"Origin": origin})[2]
+        assert told.get("access-control-allow-origin") == allowed
+    wanted = {"name": "planted", "value": 1}
+    assert ask(stack.prefect, "POST", "/api/variables/", wanted, JSON | login)[0] == 403
+    # A token is for those who have the password.
+    assert ask(stack.prefect, "GET", "/api/csrf-token?client=somebody")[0] == 401
+    assert prefect_records(stack.prefect, AUTH)["variables"] == []
+
+
+def test_no_name_leads_out_of_the_artifacts(stack) -> None:
+    root, secret = stack.home.mlflow_artifacts, stack.home.path / "outside"
+    secret.write_text("a secret of this machine")
+    before = {path for path in stack.home.path.rglob("*") if root not in path.parents}
+    for base in ARTIFACTS:
+        for name in names_leading_to(secret, root):
+            status, said, _ = ask(stack.mlflow, "GET", f"{base}/{name}")
+            assert (status in (400, 404), b"a secret" in said) == (True, False), name
+            new = name.replace("outside", "written")
+            ask(stack.mlflow, "PUT", f"{base}/{new}", b"written")
+            ask(stack.mlflow, "DELETE", f"{base}/{name}")
+        for name in names_leading_to(stack.home.path, root):
+            said = ask(stack.mlflow, "GET", f"{base}?path={name}")[1]
+            assert b"outside" not in said, name
+    assert secret.read_text() == "a secret of this machine"
+    after = {path for path in stack.home.path.rglob("*") if root not in path.parents}
+    assert {path.name for path in after - before} & {"written"} == set()
+
+
+def test_a_link_among_the_artifacts_leads_nowhere(stack) -> None:
+    root, secret = stack.home.mlflow_artifacts, stack.home.path / "outside"
+    secret.write_text("a secret of this machine")
+    (root / "link").symlink_to(secret)
+    (root / "linked").symlink_to(stack.home.path)
+    try:
+        for base in ARTIFACTS:
+            for path in (f"{base}/link", f"{base}/linked/outside", f"{base}?path=linked"):
+                status, said, _ = ask(stack.mlflow, "GET", path)
+                assert (status, b"a secret" in said) == (400, False), path
+            assert ask(stack.mlflow, "PUT", f"{base}/linked/written", b"x")[0] == 400
+    finally:
+        (root / "link").unlink()
+        (root / "linked").unlink()
+    assert not (stack.home.path / "written").exists()

@@ -14,7 +14,7 @@ import httpx
 NOBODY = "00000000-0000-4000-8000-000000000000"  # fills every parameter of a path
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _PARAMETER = re.compile(r"\{[^}]+\}|<[^>]+>")
-_AT_ONCE = 4
+_AT_ONCE, _PATIENCE = 4, 30.0
 
 # What MLflow's server with basic-auth is made of: Flask's routes, and FastAPI's own before them.
 _MLFLOW = """
@@ -75,15 +75,21 @@ def of_mlflow(environment: Mapping[str, str]) -> list[Endpoint]:
 def answers(
     address: str, endpoints: Iterable[Endpoint], auth: tuple[str, str] | None
 ) -> dict[Endpoint, int]:
-    """Status of the answer of each endpoint to a request with an empty object as its body."""
+    """Status of the answer of each endpoint to a request with an empty object as its body.
+
+    0 stands for a request that was taken up and goes on for long.
+    """
     wanted = list(endpoints)
-    with httpx.Client(base_url=address, auth=auth, timeout=120, trust_env=False) as client:
+    with httpx.Client(base_url=address, auth=auth, timeout=_PATIENCE, trust_env=False) as client:
 
         def ask(one: Endpoint) -> int:
             body = {"json": {}} if one.writes else {}
             # Not the body of the answer: some of them have no end.
-            with client.stream(one.method, one.filled, **body) as answer:
-                return answer.status_code
+            try:
+                with client.stream(one.method, one.filled, **body) as answer:
+                    return answer.status_code
+            except httpx.ReadTimeout:
+                return 0
 
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             return dict(zip(wanted, pool.map(ask, wanted), strict=True))

@@ -1,4 +1,4 @@
-"""The whole system on this machine, as `cft up --detach` starts it, with a state folder of its own."""
+"""The whole system on this machine, as `cft up --detach` starts it, in a folder of its own."""
 
 import contextlib
 import json
