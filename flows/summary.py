@@ -51,6 +51,7 @@ def lines_of(result: dict[str, Any], home: Home) -> list[str]:
         f"Page         {result['page']}",
         "",
         "See this run",
+        *up_lines(home),
         *prefect_lines(result, home),
         *mlflow_lines(result, home),
     ]
@@ -67,16 +68,22 @@ def step_lines(result: dict[str, Any]) -> list[str]:
     return lines
 
 
+def up_lines(home: Home) -> list[str]:
+    """How to start what shows the run, where the stack of this state folder would do."""
+    own = "PREFECT_API_URL" in os.environ or not _in_state_folder(home)
+    return [] if own else [f"  {_program('cft')} up"]
+
+
 def prefect_lines(result: dict[str, Any], home: Home) -> list[str]:
     """How to open the flow run in Prefect's UI."""
     page = f"runs/flow-run/{result['flow_run_id']}"
     if server := os.environ.get("PREFECT_API_URL"):
         return [f"  {server.rstrip('/').removesuffix('/api')}/{page}"]
-    place = shlex.quote(os.environ.get("PREFECT_HOME") or str(home.prefect))
-    return [
-        f"  PREFECT_HOME={place} {_program('prefect')} server start",
-        f"  http://127.0.0.1:4200/{page}",
-    ]
+    there = [f"  http://127.0.0.1:4200/{page}"]
+    if _in_state_folder(home):
+        return there
+    place = shlex.quote(os.environ["PREFECT_HOME"])
+    return [f"  PREFECT_HOME={place} {_program('prefect')} server start", *there]
 
 
 def mlflow_lines(result: dict[str, Any], home: Home) -> list[str]:
@@ -87,8 +94,15 @@ def mlflow_lines(result: dict[str, Any], home: Home) -> list[str]:
     uri = home.tracking_uri
     if uri.startswith(("http://", "https://")):
         return [f"  {uri.rstrip('/')}/{page}"]
-    command = f"{_program('mlflow')} ui --backend-store-uri {shlex.quote(uri)}"
-    return [f"  {command}", f"  http://127.0.0.1:5000/{page}"]
+    there = [f"  http://127.0.0.1:5000/{page}"]
+    if uri == home.local_tracking_uri and up_lines(home):
+        return there
+    return [f"  {_program('mlflow')} ui --backend-store-uri {shlex.quote(uri)}", *there]
+
+
+def _in_state_folder(home: Home) -> bool:
+    """Whether Prefect's own database lies where `cft up` looks for it."""
+    return os.environ.get("PREFECT_HOME") in (None, "", str(home.prefect))
 
 
 def _program(name: str) -> str:

@@ -11,13 +11,14 @@ from deployments.cli.notebook import notebook_command
 from deployments.cli.notifying import notify_command
 from deployments.cli.recipes import recipe_folder
 from deployments.cli.registry import promote_command, retrain_command, rollback_command
-from deployments.cli.stack import down, status, up
+from deployments.cli.stack import doctor, down, status, up
 from deployments.cli.training import pilot, prepare_command, two_stage_command
 from deployments.cli.upkeep import reconcile_command
 
 __all__ = [
     "baselines_command",
     "deploy_command",
+    "doctor",
     "down",
     "evaluate_command",
     "machines_command",

@@ -67,15 +67,15 @@ def require_server() -> None:
 
     url = PREFECT_API_URL.value()
     how = (
-        "start one (`prefect server start`), then give its address by --api or "
-        f"{API} (http://127.0.0.1:4200/api)"
+        "run `cft up`, which starts and deploys one here, or give the address of yours by --api or "
+        f"{API} (such as http://127.0.0.1:4200/api)"
     )
     if not url:
         raise CftError(f"{API}: no Prefect server is named; {how}")
-    secret = PREFECT_API_AUTH_STRING.value() or ""
-    user, _, word = secret.partition(":")
+    user, _, word = (PREFECT_API_AUTH_STRING.value() or "").partition(":")
     try:
-        httpx.get(f"{url}/health", auth=(user, word) if secret else None).raise_for_status()
+        # Not /health: a server that asks for credentials answers that without any.
+        httpx.get(f"{url}/admin/version", auth=(user, word) if user else None).raise_for_status()
     except httpx.HTTPError as error:
         raise CftError(
             f"{API}: {url} does not answer as a Prefect server ({error}); {how}"

@@ -1,4 +1,4 @@
-"""``cft up``, ``cft status`` and ``cft down``."""
+"""``cft up``, ``cft status``, ``cft down`` and ``cft doctor``."""
 
 import json
 import os
@@ -67,7 +67,7 @@ def status(as_json: bool) -> None:
         public = {name: value for name, value in record.items() if name != "token"}
         click.echo(json.dumps(public | {"up": is_up(home)}, indent=2))
     else:
-        _print_table(record)
+        _print_table(home, record)
     well = record["state"] == "ready" and all(one["state"] == "well" for one in record["services"])
     if not well:
         sys.exit(1)
@@ -80,8 +80,8 @@ def down(yes: bool) -> None:
 
     A training that is ended goes on from its newest checkpoint when its run is retried.
     """
+    from deployments.stack.lock import down as end
     from deployments.stack.members import running_flow_runs
-    from deployments.stack.supervisor import down as end
 
     home = Home.from_environment()
     runs = sorted(running_flow_runs(_record(home).get("token", "")))
@@ -93,13 +93,29 @@ def down(yes: bool) -> None:
     click.echo("the stack is down" if end(home) else "nothing was up")
 
 
-def _foreground(home: Home, asked: "Asked") -> None:
-    from deployments.stack.supervisor import AlreadyUp, Supervisor
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def doctor(as_json: bool) -> None:
+    """Say what is well with this installation and this machine, and what to do about the rest.
 
-    watcher = _Watcher()
+    Versions, memory, disk, GPU and driver, ports, servers, tokens; nothing is changed. Exits with
+    code 1 when something would keep it from running.
+    """
+    from deployments.stack.doctor import examine
+
+    found = examine(Home.from_environment())
+    click.echo(json.dumps(found.to_json(), indent=2) if as_json else found.to_text())
+    if not found.well:
+        sys.exit(1)
+
+
+def _foreground(home: Home, asked: "Asked") -> None:
+    from deployments.stack.supervisor import AlreadyUpError, Supervisor
+
+    watcher = _Watcher(home)
     try:
         Supervisor(home, asked, dict(os.environ), watcher).run()
-    except AlreadyUp:
+    except AlreadyUpError:
         click.echo("the stack is up already; Ctrl-C leaves it running")
         _follow(home, watcher)
 
@@ -128,13 +144,15 @@ def _detached(home: Home, asked: "Asked") -> None:
         time.sleep(0.5)
     if record["state"] != "ready":
         raise CftError(record["said"] or f"the stack is {record['state']}")
-    _print_table(record)
+    _print_table(home, record)
 
 
 def _spawn(home: Home, asked: "Asked") -> None:
     """Start a supervisor that outlives this terminal, and wait for its first word."""
-    log = home.stack / "logs" / "supervisor.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
+    from deployments.stack.lock import LOGS, require_folder
+
+    require_folder(home)
+    log = home.stack / LOGS / "supervisor.log"
     words = ["--prefect-port", str(asked.prefect_port), "--mlflow-port", str(asked.mlflow_port)]
     for pool in asked.pools:
         words += ["--pool", pool]
@@ -162,13 +180,15 @@ def _record(home: Home) -> dict[str, Any]:
     return record
 
 
-def _print_table(record: dict[str, Any]) -> None:
+def _print_table(home: Home, record: dict[str, Any]) -> None:
     from rich.console import Console
 
+    from deployments.stack.lock import LOGS
     from deployments.stack.table import hints, table
 
     console = Console()
     console.print(table(record))
+    console.print(f"logs: {home.stack / LOGS}", soft_wrap=True, markup=False, highlight=False)
     if record["state"] == "ready":
         console.print(hints(record), soft_wrap=True, markup=False, highlight=False)
     elif record["said"]:
@@ -182,7 +202,8 @@ def _tail(path: Path, size: int = 2000) -> str:
 class _Watcher:
     """Prints what has changed since the last record, and the table when all is ready."""
 
-    def __init__(self) -> None:
+    def __init__(self, home: Home) -> None:
+        self._home = home
         self._seen: dict[str, tuple[str, str]] = {}
         self._state = ""
 
@@ -195,6 +216,6 @@ class _Watcher:
         if record["state"] != self._state:
             self._state = record["state"]
             if self._state == "ready":
-                _print_table(record)
+                _print_table(self._home, record)
             else:
                 click.echo(f"stack: {self._state}")

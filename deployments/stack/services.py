@@ -109,7 +109,9 @@ def servers(home: Home, ports: Ports, outer: Mapping[str, str]) -> tuple[Service
                         "--artifacts-destination", str(home.mlflow_artifacts),
                         "--allowed-hosts", ",".join(names),
                         "--cors-allowed-origins", ",".join(f"http://{one}" for one in names)),
-        environment={k: v for k, v in base.items() if k != TRACKING_VARIABLE},
+        # It would keep three more processes for jobs that nobody of ours gives it.
+        environment={k: v for k, v in base.items() if k != TRACKING_VARIABLE}
+        | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
         health=f"{ports.mlflow_url}/health",
         url=ports.mlflow_url,
     )  # fmt: skip

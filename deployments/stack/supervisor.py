@@ -8,34 +8,35 @@ A supervisor that is killed leaves its processes alone for good; whoever comes n
 stop, finds them by the token in their environment and ends them first.
 """
 
-import fcntl
+import contextlib
 import os
 import signal
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from cft.errors import CftError
 from cft.files import write_json
 from cft.home import Home
 from deployments.stack import services
+from deployments.stack.lock import LOGS, RUNS_GRACE, end_leftovers, opened, taken
 from deployments.stack.members import end, family
 from deployments.stack.ports import chosen
 from deployments.stack.process import Process
 from deployments.stack.services import MLFLOW_PORT, POOLS, PREFECT_PORT, Ports, client_environment
-from flows.living_stack import LOCK, RECORD, read_record
+from flows.living_stack import RECORD
+from tasks.machine.supervisor import start_time
 
-INTERVAL = 0.5  # seconds between two looks
-RUNS_GRACE = 20.0  # for flow runs and jobs, which tell the server of their end
+INTERVAL = 0.5  # seconds between two looks until all is ready
+STEADY_INTERVAL = 2.0  # and from then on
 SERVER_GRACE = 15.0
-DEATHS_AT_START = 3  # a server that dies as often before it ever answered will not come up
+RESTARTS_AT_START = 2  # a server that dies after these, having never answered, will not come up
 
 
-class AlreadyUp(Exception):
+class AlreadyUpError(Exception):
     """Another supervisor has this state folder."""
 
 
@@ -84,16 +85,13 @@ class Supervisor:
         """Run the stack until SIGINT, SIGTERM or SIGHUP; nothing of it is left then.
 
         Raises:
-            AlreadyUp: another supervisor has the state folder.
+            AlreadyUpError: another supervisor has the state folder.
             CftError: a part did not come up; what had come up was ended.
         """
-        self.home.stack.mkdir(parents=True, exist_ok=True)
-        lock = os.open(self.home.stack / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        lock = opened(self.home)
+        if not taken(lock):
             os.close(lock)
-            raise AlreadyUp from None
+            raise AlreadyUpError
         numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         before = {number: signal.signal(number, self._asked_to_stop) for number in numbers}
         try:
@@ -138,7 +136,7 @@ class Supervisor:
         return Ports(prefect, mlflow, of_workers)
 
     def _add(self, wanted: Iterable[services.Service]) -> list[Process]:
-        logs = self.home.stack / "logs"
+        logs = self.home.stack / LOGS
         added = [Process(one, logs, self.token) for one in wanted]
         for process in added:
             process.start()
@@ -146,19 +144,19 @@ class Supervisor:
         self._write()
         return added
 
-    def _until_well(self, awaited: list[Process]) -> None:
+    def _until_well(self, awaited: Sequence[Process]) -> None:
         while not self._stop and any(one.state != "well" for one in awaited):
             self._look()
             for one in awaited:
-                if one.restarts >= DEATHS_AT_START:
+                if one.state == "waiting" and one.restarts >= RESTARTS_AT_START:
                     raise CftError(
-                        f"{one.service.name} does not come up: it {one.said or 'ended'}. "
+                        f"{one.service.name} does not come up: it {one.said}. "
                         f"{one.log} ends with\n{one.last_words()}"
                     )
 
     def _deploy(self, ports: Ports) -> None:
         process = Process(
-            services.deploying(self.home, ports, self.outer), self.home.stack / "logs", self.token
+            services.deploying(self.home, ports, self.outer), self.home.stack / LOGS, self.token
         )
         process.start()
         self.said = "deploying"
@@ -178,19 +176,22 @@ class Supervisor:
         for process in self.processes:
             if not self._stop:
                 process.look()
-        seen = [(one.state, one.said) for one in self.processes]
+        seen: list[tuple[str, str]] = [(one.state, one.said) for one in self.processes]
         if seen != self._told:
             self._told = seen
             self._write()
         if not self._stop:
-            time.sleep(INTERVAL)
+            time.sleep(STEADY_INTERVAL if self.state == "ready" else INTERVAL)
 
     def _end(self) -> None:
         self.state = "stopping"
         self._write()
-        # The servers last: runs that end on the way say so to them.
-        of_servers = set().union(*(family(one.pid) for one in self._servers), set())
-        end(self.token, RUNS_GRACE, of_servers)
+        # First runs and jobs, which tell the server of their end; a worker that is to end kills its
+        # runs before they have told. The servers last.
+        of_servers = {pid for one in self._servers for pid in family(one.pid)}
+        of_workers = {one.pid for one in self.processes if one.pid} - of_servers
+        end(self.token, RUNS_GRACE, of_servers | of_workers)
+        end(self.token, SERVER_GRACE, of_servers)
         end(self.token, SERVER_GRACE)
         for process in self.processes:
             process.stopped()
@@ -203,6 +204,7 @@ class Supervisor:
             "state": self.state,
             "said": self.said,
             "pid": os.getpid(),
+            "start": start_time(os.getpid()),
             "token": self.token,
             "clients": client_environment(ports) if ports else {},
             "services": [
@@ -219,56 +221,11 @@ class Supervisor:
                 for one in self.processes
             ],
         }
-        write_json(self.home.stack / RECORD, record)
-        self.tell(record)
+        # A full disk or a terminal that was closed must not keep anything from being ended.
+        with contextlib.suppress(OSError):
+            write_json(self.home.stack / RECORD, record)
+        with contextlib.suppress(OSError):
+            self.tell(record)
 
     def _asked_to_stop(self, number: int, frame: Any) -> None:
         self._stop = True
-
-
-def end_leftovers(home: Home) -> None:
-    """End what a supervisor that was killed has left. Only who holds the lock may call it."""
-    if token := read_record(home).get("token"):
-        end(str(token), RUNS_GRACE)
-
-
-def down(home: Home, patience: float = 120.0) -> bool:
-    """End the stack of a state folder, or what is left of it.
-
-    Returns:
-        Whether there was anything to end.
-
-    Raises:
-        CftError: it did not end in time.
-    """
-    path = home.stack / LOCK
-    if not path.exists():
-        return False
-    handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        was_up = not _locked(handle)
-        if was_up:
-            pid = int(read_record(home).get("pid", 0))
-            deadline = time.monotonic() + patience
-            if pid:
-                os.kill(pid, signal.SIGTERM)
-            while not _locked(handle):
-                if time.monotonic() > deadline:
-                    raise CftError(f"the supervisor, process {pid}, did not end in {patience:g} s")
-                time.sleep(0.1)
-        record = read_record(home)
-        leftovers = record.get("state", "stopped") != "stopped"
-        if leftovers:
-            end_leftovers(home)
-            write_json(Path(home.stack, RECORD), record | {"state": "stopped"})
-        return was_up or leftovers
-    finally:
-        os.close(handle)
-
-
-def _locked(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

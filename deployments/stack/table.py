@@ -14,14 +14,14 @@ COLOURS = {
 
 
 def table(record: Mapping[str, Any], now: float | None = None) -> Table:
-    """One line for each service: how it is, since when, where it is and where its log is.
+    """One line for each service: how it is, since when, and where it is.
 
     Args:
         record: as the supervisor writes it.
         now: Unix time. None: the present one.
     """
     shown = Table(title=f"cft: {record['state']}", title_justify="left")
-    for name in ("service", "state", "for", "restarts", "pid", "address or log"):
+    for name in ("service", "state", "for", "restarts", "pid", "address"):
         shown.add_column(name, overflow="fold")
     for one in record["services"]:
         colour = COLOURS.get(one["state"], "white")
@@ -32,7 +32,7 @@ def table(record: Mapping[str, Any], now: float | None = None) -> Table:
             lasting((now or time.time()) - one["since"]),
             str(one["restarts"]),
             str(one["pid"] or ""),
-            one["url"] or one["log"],
+            one["url"],
         )
     return shown
 

@@ -29,6 +29,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from cft.corpora.base import VersePair
 from cft.corpora.itihasa import load_itihasa
+from cft.errors import CftError
 from cft.evaluation.metrics import hits, paired_ranks, reciprocal_ranks, unit_rows
 from cft.files import append_line, read_lines
 from cft.model.backbone import load_tokenizer
@@ -138,6 +139,7 @@ class Bench:
         self.scratch, self.plan = scratch, of_plan
         self.pairs = load_itihasa(corpus).splits["dev"][: of_plan.pairs]
         self._stores: dict[str, Path] = {}
+        self._known_steps: dict[tuple[str, str], int] = {}  # one measured rate for equal recipes
 
     def run(self, number: int, row: Row, out: Path) -> None:
         """Append a line for every seed that ``out`` lacks; a row that fails is told and left."""
@@ -147,14 +149,9 @@ class Bench:
         seeds = [seed for seed in range(self.plan.seeds) if shown | {"seed": seed} not in known]
         if not seeds:
             return
-        recipe = row.recipe
-        if self.plan.most_batch is not None:
-            size = min(self.plan.most_batch, recipe.stage1.batch_size)
-            recipe = changed(recipe, stage1__batch_size=size)
-        if self.plan.device == "cuda":
-            recipe = changed(recipe, stage1__bf16=not row.way.endswith("tf32"))
+        recipe = self._borne(row, row.recipe)
         try:
-            steps = self.plan.steps or self._steps(row, recipe)
+            steps = self.plan.steps or self._steps(row, self._borne(row, row.pace or row.recipe))
             for seed in seeds:
                 seeded = changed(with_steps(recipe, steps), stage1__seed=seed)
                 seconds, encode = self._trained(row, seeded, 0)
@@ -166,13 +163,27 @@ class Bench:
                       f"{seconds:.1f} s ({row.name})", flush=True)  # fmt: skip
         except torch.cuda.OutOfMemoryError as error:
             print(f"row {number}: out of memory ({error})"[:200])
+        except CftError as error:
+            print(f"row {number}: {error}")
+
+    def _borne(self, row: Row, recipe: Recipe) -> Recipe:
+        """The recipe in the precision of the row's way, no larger than this machine can bear."""
+        if self.plan.most_batch is not None:
+            size = min(self.plan.most_batch, recipe.stage1.batch_size)
+            recipe = changed(recipe, stage1__batch_size=size)
+        if self.plan.device == "cuda":
+            recipe = changed(recipe, stage1__bf16=not row.way.endswith("tf32"))
+        return recipe
 
     def _steps(self, row: Row, recipe: Recipe) -> int:
         """How many steps fit into the budget, by the rate of a few."""
-        trial = self.plan.trial
-        warm = trial // 4
-        seconds, _ = self._trained(row, with_steps(recipe, trial), warm)
-        return steps_within(self.plan.budget, trial - warm, seconds)
+        key = row.way, recipe.model_dump_json()
+        if key not in self._known_steps:
+            trial = self.plan.trial
+            warm = trial // 4
+            seconds, _ = self._trained(row, with_steps(recipe, trial), warm)
+            self._known_steps[key] = steps_within(self.plan.budget, trial - warm, seconds)
+        return self._known_steps[key]
 
     def _trained(self, row: Row, recipe: Recipe, warm: int) -> tuple[float, Encode]:
         """Seconds of the steps after the first few, and the trained encoder."""

@@ -11,7 +11,9 @@ import gc
 import tempfile
 import time
 import warnings
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ DIRECT = 192
 LARGE, MICRO_TOKENS = 8192, 12_288
 WATCHED = (20, 40)  # steps, the first not included
 CACHED_STEPS = 2
+SHOWN, NAMED = 14, 100  # kernels, and characters of a kernel's name
 
 
 def main(backbone: Path | None, rows: int = 2 * LARGE) -> None:
@@ -71,32 +74,38 @@ class Watcher(TrainerCallback):
 
     def __init__(self) -> None:
         self.busy = self.wall = 0.0
-        self.compiled = self.waits = 0
+        self.compiled = 0
+        self.waits: Counter[str] = Counter()  # between the two steps, by the line that waits
+        self._heard: Counter[str] = Counter()
+        self.longest: list[tuple[str, float]] = []
         self._profile: profile | None = None
 
     def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
         """Begin after the first of :data:`WATCHED`, end after the second."""
         if state.global_step == WATCHED[0]:
             torch.cuda.synchronize()
-            self.compiled, self.waits = -graphs(), 0
+            self.compiled, self._heard = -graphs(), Counter()
             self._profile = profile(activities=[ProfilerActivity.CUDA])
             self._profile.start()
             self._since = time.perf_counter()
         elif state.global_step == WATCHED[1] and self._profile is not None:
-            waits = self.waits
+            self.waits = self._heard.copy()  # what comes after it (logs, the end) goes on counting
             torch.cuda.synchronize()
             self.wall = time.perf_counter() - self._since
             self._profile.stop()
-            self.busy = covered(intervals(self._profile)) / 1e6
-            self.compiled, self.waits = self.compiled + graphs(), waits
+            done = work(self._profile)
+            self.busy = covered((one.begin, one.end) for one in done) / 1e6
+            self.longest = shares(done)
+            self.compiled += graphs()
             self._profile = None
 
     @contextlib.contextmanager
     def counting_waits(self) -> Iterator[None]:
         """Count what torch warns of: calls after which the host waits for the GPU."""
 
-        def heard(message: Warning | str, *_: Any, **__: Any) -> None:
-            self.waits += "synchroniz" in str(message)
+        def heard(message: Any, kind: Any, file: str, line: int, *_: Any, **__: Any) -> None:
+            if "synchroniz" in str(message):
+                self._heard[f"{Path(file).name}:{line}"] += 1
 
         with warnings.catch_warnings():
             warnings.simplefilter("always")
@@ -108,12 +117,14 @@ class Watcher(TrainerCallback):
                 torch.cuda.set_sync_debug_mode("default")
 
     def told(self) -> str:
-        """One line about all that was seen."""
+        """One line about all that was seen, and one for each of the longest kernels."""
         first, last = WATCHED
+        places = ", ".join(f"{count} in {place}" for place, count in self.waits.most_common())
         return (
             f"steps {first + 1} to {last}: GPU busy {self.busy / self.wall:.1%} of "
-            f"{self.wall:.2f} s, {self.compiled} graphs compiled, {self.waits} waits of the host "
-            f"({(last - first) // training_cuda.WINDOW} logs)"
+            f"{self.wall:.2f} s, {self.compiled} graphs compiled, {self.waits.total()} waits of "
+            f"the host ({(last - first) // training_cuda.WINDOW} logs): {places or 'nowhere'}"
+            + "".join(f"\n  {share:.1%} {name[:NAMED]}" for name, share in self.longest)
         )
 
 
@@ -122,13 +133,32 @@ def graphs() -> int:
     return int(counters["stats"]["unique_graphs"])
 
 
-def intervals(watched: profile) -> list[tuple[float, float]]:
-    """Begin and end of everything that ran on the GPU, in microseconds."""
+@dataclass(frozen=True)
+class Work:
+    """Something that ran on the GPU; times in microseconds."""
+
+    name: str
+    begin: float
+    end: float
+
+
+def work(watched: profile) -> list[Work]:
+    """Kernels and copies; ranges that a program names are none, they span gaps as well."""
     return [
-        (one.time_range.start, one.time_range.end)
+        Work(one.name, one.time_range.start, one.time_range.end)
         for one in watched.events() or ()
-        if one.device_type == torch.autograd.DeviceType.CUDA
+        if one.device_type == torch.autograd.DeviceType.CUDA and not one.is_user_annotation
     ]
+
+
+def shares(done: Iterable[Work], most: int = SHOWN) -> list[tuple[str, float]]:
+    """The kernels that took the longest together, and their parts of all time; longest first."""
+    took: defaultdict[str, float] = defaultdict(float)
+    for one in done:
+        took[one.name] += one.end - one.begin
+    whole = sum(took.values())
+    ordered = sorted(took.items(), key=lambda item: item[1], reverse=True)
+    return [(name, part / whole) for name, part in ordered[:most]]
 
 
 def covered(spans: Iterable[tuple[float, float]]) -> float:

@@ -25,7 +25,7 @@ from tests.hub import Repository, serve
 from tests.integration.command import run
 from tests.integration.pilot import Pilot, finished_pilot
 from tests.integration.readme import blocks, commands, write_data
-from tests.integration.server import free_port, get, serving
+from tests.integration.server import free_port, get
 from tests.jupyter import Page, end
 from tests.tiny import save_backbone
 
@@ -33,8 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 PILOT = "make pilot"
 TEST = "make test"
-PREFECT_UI = "PREFECT_HOME=~/.cft/prefect .venv/bin/prefect server start"
-MLFLOW_UI = ".venv/bin/mlflow ui --backend-store-uri sqlite:///$HOME/.cft/mlflow/mlflow.db"
+UP, STATUS, DOWN = (f".venv/bin/cft {word}" for word in ("up --detach", "status", "down"))
 REAL = ".venv/bin/cft pilot --itihasa data/itihasa --vbt data/vbt.json --num-rows 2000"
 SHORTER = (
     "--nano-max-steps 10 --stage1-max-steps 4 --stage1-warmup-steps 1 --stage2-max-steps 4 "
@@ -95,7 +94,7 @@ TRIGGER = (
 )
 NOTEBOOK = ".venv/bin/cft notebook --machine local"
 NOTEBOOK_STOP = f"{NOTEBOOK} --stop"
-DOCTOR = ".venv/bin/cft machines doctor --machine local"
+DOCTORS = (".venv/bin/cft doctor", ".venv/bin/cft machines doctor --machine local")
 VENV = "python3.11 -m venv .venv"
 INSTALL = ".venv/bin/pip install --constraint constraints.txt --editable '.[dev]'"
 
@@ -132,9 +131,9 @@ def pilot(place: Place) -> Pilot:
 
 
 def test_every_command_has_an_executor():
-    known = {PILOT, TEST, PREFECT_UI, MLFLOW_UI, REAL, WRITE, OWN, VENV, INSTALL}
+    known = {PILOT, TEST, UP, STATUS, DOWN, REAL, WRITE, OWN, VENV, INSTALL}
     known |= {FETCH, TRAIN, CONTINUE, RESUME, *DATA, *EVALUATION, PREPARE, DEPLOY, TRIGGER, RETRAIN}
-    known |= {NOTEBOOK, NOTEBOOK_STOP, DOCTOR}
+    known |= {NOTEBOOK, NOTEBOOK_STOP, *DOCTORS}
     assert set(commands(README)) == known
 
 
@@ -161,9 +160,7 @@ def test_the_pilot_prints_what_the_readme_shows(pilot: Pilot):
         assert metric in output
     assert "the 95% intervals do not overlap" in output
     assert "alias candidate" in output
-    for command in (PREFECT_UI, MLFLOW_UI):
-        program = command.split(".venv/bin/")[1].split(" ")[0]
-        assert f".venv/bin/{program}" in output
+    assert UP.removesuffix(" --detach") in output
     for name in ("loss.png", "similarities.png", "heatmap.png"):
         assert list((pilot.home / "runs").rglob(name))
 
@@ -174,25 +171,6 @@ def test_make_test_collects_every_test(place: Place):
     ended = run(TEST, ROOT, env)
     assert ended.code == 0, ended.output[-2000:]
     assert "test_readme.py::test_make_test_collects_every_test" in ended.output
-
-
-def test_prefect_ui_command_serves_the_run(pilot: Pilot, place: Place):
-    port = free_port()
-    env = place.env | {"PREFECT_SERVER_API_PORT": str(port)}
-    with serving(PREFECT_UI, place.folder, env, f"http://127.0.0.1:{port}/api/health"):
-        flow_run = pilot.result["flow_run_id"]
-        page = get(f"http://127.0.0.1:{port}/api/flow_runs/{flow_run}")
-        assert '"state_type":"COMPLETED"' in page.replace(" ", "")
-
-
-def test_mlflow_ui_command_serves_the_run(pilot: Pilot, place: Place):
-    port = free_port()
-    env = place.env | {"MLFLOW_PORT": str(port)}
-    with serving(MLFLOW_UI, place.folder, env, f"http://127.0.0.1:{port}/health"):
-        run_id = pilot.result["mlflow_run_id"]
-        page = get(f"http://127.0.0.1:{port}/api/2.0/mlflow/runs/get?run_id={run_id}")
-        assert '"FINISHED"' in page
-        assert "stage1/mean/mrr" in page
 
 
 @pytest.fixture(scope="module")
@@ -286,21 +264,29 @@ def test_the_data_of_a_recipe_are_prepared_once(pilot: Pilot, place: Place):
     assert len(reused) >= 4  # corpus, backbone, both stores
 
 
-def test_a_deployment_is_run_by_a_worker(pilot: Pilot, place: Place, own: Path):
+def test_the_stack_shows_the_pilot_and_runs_a_deployment(pilot: Pilot, place: Place, own: Path):
     """With a few steps: the pilot itself has been run above."""
     short = shlex.quote("recipe=" + json.dumps(yaml.safe_load(own.read_text("utf-8"))))
-    assert any(f"$ {WORKER}\n" in block for block in blocks(README, "console"))
-    port = str(free_port())
-    env = place.env | {"PREFECT_SERVER_API_PORT": port}
-    health = f"http://127.0.0.1:{port}/api/health"
-    with serving(PREFECT_UI, place.folder, env, health):
+    port, mlflow = str(free_port()), str(free_port())
+    try:
+        up = f"{UP} --prefect-port {port} --mlflow-port {mlflow}"
+        ended = run(up, place.folder, place.env)
+        assert ended.code == 0, ended.output[-4000:]
+        assert run(STATUS, place.folder, place.env).code == 0
+        page = get(f"http://127.0.0.1:{port}/api/flow_runs/{pilot.result['flow_run_id']}")
+        assert '"state_type":"COMPLETED"' in page.replace(" ", "")
+        where = f"http://127.0.0.1:{mlflow}/api/2.0/mlflow/runs/get"
+        page = get(f"{where}?run_id={pilot.result['mlflow_run_id']}")
+        assert '"FINISHED"' in page
+        assert "stage1/mean/mrr" in page
+
+        # A server of one's own is brought to the same; this one is there already.
         ended = run(DEPLOY.replace("4200", port), place.folder, place.env)
         assert ended.code == 0, ended.output[-4000:]
-        assert "two-stage/pilot" in ended.output
-        # The worker is there when the pool knows it; until then the health page answers for it.
-        with serving(WORKER.replace("4200", port), place.folder, place.env, health):
-            trigger = f"{TRIGGER.replace('4200', port)} --param {short}"
-            ended = run(trigger, place.folder, place.env)
+        assert WORKER.split(".venv/bin/")[1] in ended.output
+        assert any(f"$ {WORKER}\n" in block for block in blocks(README, "console"))
+
+        ended = run(f"{TRIGGER.replace('4200', port)} --param {short}", place.folder, place.env)
         assert ended.code == 0, ended.output[-4000:]
         assert "Completed" in ended.output
         newest = finished_pilot(ended, place.home / ".cft").result
@@ -309,6 +295,9 @@ def test_a_deployment_is_run_by_a_worker(pilot: Pilot, place: Place, own: Path):
         assert int(newest["version"]) > int(pilot.result["version"])
         page = get(f"http://127.0.0.1:{port}/api/flow_runs/{newest['flow_run_id']}")
         assert '"state_type":"COMPLETED"' in page.replace(" ", "")
+    finally:
+        ended = run(f"{DOWN} --yes", place.folder, place.env)
+    assert "the stack is down" in ended.output
 
 
 def test_a_retraining_finds_that_nothing_is_new(pilot: Pilot, place: Place):
@@ -331,9 +320,10 @@ def test_a_notebook_of_this_machine_answers_until_it_is_stopped(place: Place):
 
 
 def test_the_doctor_finds_this_machine_fit(place: Place):
-    ended = run(DOCTOR, place.folder, place.env)
-    assert ended.code == 0, ended.output
-    assert "a training can run there" in ended.output
+    for command in DOCTORS:
+        ended = run(command, place.folder, place.env)
+        assert ended.code == 0, ended.output
+        assert "a training can run there" in ended.output
 
 
 def test_installation_by_hand_resolves(tmp_path: Path, place: Place):

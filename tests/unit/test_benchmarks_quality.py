@@ -50,6 +50,12 @@ def test_the_first_row_is_the_original_recipe_and_each_row_has_a_name_of_its_own
     assert len({row.name for row in rows}) == len(rows)
 
 
+def test_float8_is_compared_with_its_own_recipe_in_bfloat16():
+    (row,) = [one for one in ablation() if one.recipe.stage1.float8]
+    assert row.pace in [one.recipe for one in ablation()]
+    assert changed(row.recipe, stage1__float8=False, stage1__bf16=False) == row.pace
+
+
 def test_rows_are_chosen_by_number():
     assert chosen(None, 3) == [0, 1, 2]
     assert chosen("", 3) == []

@@ -67,7 +67,7 @@ def test_numbers_have_bounds() -> None:
     assert not free
 
 
-@pytest.mark.parametrize("preset", ["pilot", "sarvam", "minicpm"])
+@pytest.mark.parametrize("preset", ["pilot", "sarvam", "sarvam-original", "minicpm"])
 def test_presets_are_the_shipped_recipes_with_every_value_written_out(preset: str) -> None:
     recipe = load_recipe(recipe_folder() / f"{preset}.yaml")
     trees = [one.parameters for one in PLAN if one.name == preset]

@@ -66,15 +66,26 @@ def test_yaml_round_trip_is_exact(tmp_path: Path):
     assert load_recipe(path) == recipe
 
 
-@pytest.mark.parametrize("name", ["pilot", "sarvam", "minicpm"])
-def test_shipped_recipes_load_and_keep_the_standard_adapter(name):
-    recipe = find_recipe(name)
-    assert recipe.name == name == shipped_recipes()[name].stem
-    assert recipe.model.lora == Recipe().model.lora
+@pytest.mark.parametrize("name", ["pilot", "sarvam", "sarvam-original", "minicpm"])
+def test_shipped_recipes_load_by_their_names(name):
+    assert find_recipe(name).name == name == shipped_recipes()[name].stem
+
+
+@pytest.mark.parametrize("name", ["pilot", "sarvam-original", "minicpm"])
+def test_these_recipes_keep_the_standard_adapter(name):
+    assert find_recipe(name).model.lora == Recipe().model.lora
+
+
+def test_measurements_leave_the_backbone_and_the_second_stage_to_the_original():
+    measured, original = find_recipe("sarvam"), find_recipe("sarvam-original")
+    assert measured.stage2 == original.stage2
+    assert measured.model.backbone == original.model.backbone
+    assert measured.data == original.data.model_copy(update={"triplet_types": "cross_lingual"})
+    assert original.stage1 == Recipe().stage1.model_copy(update={"bf16": True})
 
 
 def test_the_english_recipe_differs_in_backbone_and_stage_1_data_alone():
-    english, sanskrit = find_recipe("minicpm"), find_recipe("sarvam")
+    english, sanskrit = find_recipe("minicpm"), find_recipe("sarvam-original")
     assert english.data.nli == "hub"
     assert sanskrit.data.nli is None
     changed = {
@@ -182,7 +193,7 @@ def test_help_teaches():
 
 
 def test_recipe_verb_prints_yaml_and_schema():
-    printed = CliRunner().invoke(app, ["recipe", "sarvam"])
+    printed = CliRunner().invoke(app, ["recipe", "sarvam-original"])
     assert yaml.safe_load(printed.output)["stage1"]["learning_rate"] == 5e-5
     schema = CliRunner().invoke(app, ["recipe", "--schema"])
     assert '"LoraRecipe"' in schema.output

@@ -116,7 +116,7 @@ def test_an_adapter_brings_its_shape_and_contract(launched, given):
         (["--lora_r", 8], r"model\.lora\.r: 8 is asked for, but the adapter .* has 4"),
         (["--lora_target_modules", "k_proj"], r"model\.lora\.target_modules: \['k_proj'\]"),
         (["--pooling", "last"], "the text contract differs"),
-        (["--recipe", "sarvam"], r"model\.lora\.r: 8 is asked for"),
+        (["--recipe", "sarvam-original"], r"model\.lora\.r: 8 is asked for"),
     ],
 )
 def test_what_contradicts_an_adapter_is_an_error(launched, given, flags, says):

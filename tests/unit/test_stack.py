@@ -1,0 +1,223 @@
+"""The parts of the local stack that need no server."""
+
+import fcntl
+import io
+import json
+import os
+import socket
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from cft.errors import CftError
+from cft.home import Home
+from deployments.stack import ports, services
+from deployments.stack.doctor import _servers, _tokens, packages
+from deployments.stack.process import Process
+from deployments.stack.services import Ports, Service
+from deployments.stack.table import lasting, table
+from flows.environment import prepare_environment
+from flows.living_stack import LOCK, RECORD, addresses, is_up
+from tests.integration.server import free_port
+from tests.processes import until
+
+CLIENTS = {"PREFECT_API_URL": "http://127.0.0.1:4207/api",
+           "MLFLOW_TRACKING_URI": "http://127.0.0.1:5007"}  # fmt: skip
+
+
+@pytest.fixture
+def listener():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        one.listen()
+        yield one.getsockname()[1]
+
+
+def test_a_taken_port_moves_to_the_next_free_one(listener) -> None:
+    assert not ports.is_free(listener)
+    found = ports.chosen(listener)
+    assert listener < found <= listener + ports.TRIES
+    assert ports.is_free(found)
+    assert ports.chosen(listener, taken=(found,)) != found
+
+
+def test_no_free_port_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "is_free", lambda port: False)
+    with pytest.raises(CftError, match="are all taken"):
+        ports.chosen(65530)
+
+
+def hold(home: Home, state: str) -> int:
+    """A stack's record, and the lock that its supervisor would hold."""
+    home.stack.mkdir(parents=True)
+    record = {"state": state, "clients": CLIENTS, "services": []}
+    (home.stack / RECORD).write_text(json.dumps(record), encoding="utf-8")
+    handle = os.open(home.stack / LOCK, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    return handle
+
+
+def test_only_a_living_ready_stack_has_addresses(tmp_path: Path) -> None:
+    home = Home(tmp_path / "never")
+    assert not is_up(home)
+    assert addresses(home) == {}
+    for state, found in (("ready", CLIENTS), ("starting", {}), ("stopping", {})):
+        home = Home(tmp_path / state)
+        handle = hold(home, state)
+        assert is_up(home)
+        assert addresses(home) == found
+        os.close(handle)  # as the kernel does when the supervisor is killed
+        assert not is_up(home)
+        assert addresses(home) == {}
+
+
+def test_verbs_go_to_the_living_stack_unless_the_user_says_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in os.environ.items():  # what the call sets is undone with the rest
+        monkeypatch.setenv(name, value)
+    home = Home(tmp_path)
+    handle = hold(home, "ready")
+    for name in CLIENTS:
+        monkeypatch.delenv(name, raising=False)
+    before = set(os.environ)
+    prepare_environment(home)
+    assert {name: os.environ[name] for name in CLIENTS} == CLIENTS
+    monkeypatch.setenv("PREFECT_API_URL", "https://prefect.example.org/api")
+    prepare_environment(home)
+    assert os.environ["PREFECT_API_URL"] == "https://prefect.example.org/api"
+    os.close(handle)
+    for name in set(os.environ) - before:
+        monkeypatch.delenv(name)
+
+
+def every_service(home: Home, outer: dict[str, str]) -> list[Service]:
+    where = Ports(4201, 5001, {"cpu": 6001, "gpu": 6002})
+    return [
+        *services.servers(home, where, outer),
+        *services.workers(home, where, outer),
+        services.deploying(home, where, outer),
+    ]
+
+
+def test_nothing_listens_for_other_hosts_and_no_secret_stands_in_a_command(tmp_path: Path) -> None:
+    secrets = {"PREFECT_SERVER_API_AUTH_STRING": "me:canary-1", "LAMBDA_API_KEY": "canary-2",
+               "CFT_NTFY_TOKEN": "canary-3"}  # fmt: skip
+    for one in every_service(Home(tmp_path), secrets):
+        words = list(one.command)
+        assert "canary" not in " ".join(words) + repr(one)
+        assert words.count("--host") == (one.name in ("prefect", "mlflow"))
+        if "--host" in words:
+            assert words[words.index("--host") + 1] == "127.0.0.1"
+        assert one.environment["PREFECT_API_AUTH_STRING"] == "me:canary-1", "clients need it too"
+
+
+def test_the_callers_own_servers_do_not_lead_the_stack_elsewhere(tmp_path: Path) -> None:
+    outer = {"PREFECT_API_URL": "https://elsewhere/api", "MLFLOW_TRACKING_URI": "https://elsewhere",
+             "PREFECT_PROFILE": "team", "MLFLOW_BACKEND_STORE_URI": "sqlite:///other.db",
+             "PATH": os.environ["PATH"]}  # fmt: skip
+    for one in every_service(Home(tmp_path), outer):
+        assert "elsewhere" not in str(sorted(one.environment.items()))
+        assert one.environment["PREFECT_API_URL"] == "http://127.0.0.1:4201/api"
+        assert "PREFECT_PROFILE" not in one.environment
+        assert "MLFLOW_BACKEND_STORE_URI" not in one.environment
+        assert one.environment["PATH"] == os.environ["PATH"]
+        assert one.environment.get("MLFLOW_TRACKING_URI", "http://127.0.0.1:5001") == (
+            "http://127.0.0.1:5001"
+        )
+
+
+def test_a_service_that_dies_is_started_again_and_says_why(tmp_path: Path) -> None:
+    port = free_port()
+    page = f"http://127.0.0.1:{port}/"
+    command = ("python3", "-m", "http.server", str(port), "--bind", "127.0.0.1")
+    process = Process(Service("pages", command, dict(os.environ), page), tmp_path, "token")
+    process.start()
+    try:
+        until(lambda: process.look() or process.state == "well", 30)
+        first = process.pid
+        os.kill(first, 9)
+        until(lambda: process.look() or process.state == "waiting", 10)
+        assert process.said == "killed by signal 9"
+        until(lambda: process.look() or process.state == "well", 30)
+        assert process.restarts == 1
+        assert process.pid not in (None, first)
+    finally:
+        process.kill()
+    process.stopped()
+    assert process.state == "stopped"
+    assert process.pid is None
+    assert "GET /" in process.last_words()
+
+
+def test_one_that_never_comes_up_waits_longer_each_time(tmp_path: Path) -> None:
+    command = ("sh", "-c", "echo 'no such file' >&2; exit 3")
+    process = Process(Service("broken", command, dict(os.environ), "http://127.0.0.1:9/"),
+                      tmp_path, "token")  # fmt: skip
+    process.start()
+    until(lambda: process.look() or process.restarts == 1, 10)
+    until(lambda: process.look() or process.state == "waiting", 10)
+    assert process.said == "ended with 3"
+    process.look()
+    assert process.restarts == 1, "the second time it waits"
+    assert process.last_words() == "no such file\nno such file"
+
+
+def shown(record: dict) -> str:
+    console = Console(file=io.StringIO(), width=120)
+    console.print(table(record, now=100.0))
+    return console.file.getvalue()
+
+
+def test_the_table_says_how_each_service_is() -> None:
+    one = {"name": "prefect", "state": "unwell", "said": "HTTP 503 [busy]", "since": 36.0,
+           "pid": 7, "url": "http://127.0.0.1:4200", "restarts": 2}  # fmt: skip
+    (line,) = [one for one in shown({"state": "ready", "services": [one]}).splitlines()
+               if "prefect" in one]  # fmt: skip
+    cells = [cell.strip() for cell in line.strip("│").split("│")]
+    assert cells == ["prefect", "unwell (HTTP 503 [busy])", "1 min 4 s", "2", "7",
+                     "http://127.0.0.1:4200"]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(-3, "0 s"), (59, "59 s"), (61, "1 min 1 s"), (3700, "1 h 1 min"), (180000, "2 d 2 h")],
+)
+def test_durations(seconds: float, words: str) -> None:
+    assert lasting(seconds) == words
+
+
+def test_packages_that_are_missing_or_wrong_are_named() -> None:
+    there = {"prefect": "3.8.8", "torch": "2.12.0"}
+
+    def installed(name: str) -> str:
+        if name not in there:
+            raise PackageNotFoundError(name)
+        return there[name]
+
+    asked = ["torch==2.13.0", 'prefect<4,>=3.8.8; extra == "orchestrate"', "peft>=0.21",
+             'ruff>=0.15; extra == "dev"']  # fmt: skip
+    found = packages(asked, installed)
+    assert found.state == "bad"
+    assert found.text == "torch is 2.12.0, not ==2.13.0; peft is missing"
+    there.update(torch="2.13.0", peft="0.21.2")
+    assert packages(asked, installed).state == "well"
+
+
+def test_a_server_that_does_not_answer_is_bad_and_its_password_is_not_shown() -> None:
+    url = f"http://me:secret@127.0.0.1:{free_port()}"
+    (found,) = _servers({"MLFLOW_TRACKING_URI": url, "PREFECT_API_URL": ""})
+    assert found.state == "bad"
+    assert "does not answer" in found.text
+    assert "secret" not in str(found)
+    assert list(_servers({"MLFLOW_TRACKING_URI": "sqlite:////x/mlflow.db"})) == []
+
+
+def test_tokens_are_told_of_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_canary")
+    outer = {"CFT_NTFY_TOPIC": "canary", "LAMBDA_API_KEY": ""}
+    states = {one.name: one.state for one in _tokens(outer)}
+    assert states == {"hub token": "well", "pushes": "well", "rentals": "note"}
+    assert "canary" not in str(list(_tokens(outer)))
