@@ -12,26 +12,26 @@ import click
 
 from cft.errors import CftError
 from cft.home import Home
+from deployments.stack.services import MLFLOW_PORT, POOLS, PREFECT_PORT
 
 if TYPE_CHECKING:
     from deployments.stack.supervisor import Asked
 
 COME_UP_SECONDS = 900.0
-POOL_NAMES = ("cpu", "gpu")
 
 
 @click.command()
 @click.option("--detach", is_flag=True, help="Return when all is well; the stack goes on.")
 @click.option(
-    "--prefect-port", type=click.IntRange(1, 65535), default=4200, show_default=True, metavar="N",
-    help="Of Prefect's UI and API; the next free one is taken instead.",
+    "--prefect-port", type=click.IntRange(1, 65535), default=PREFECT_PORT, show_default=True,
+    metavar="N", help="Of Prefect's UI and API; the next free one is taken instead.",
 )  # fmt: skip
 @click.option(
-    "--mlflow-port", type=click.IntRange(1, 65535), default=5000, show_default=True, metavar="N",
-    help="Of MLflow's UI and API; likewise.",
+    "--mlflow-port", type=click.IntRange(1, 65535), default=MLFLOW_PORT, show_default=True,
+    metavar="N", help="Of MLflow's UI and API; likewise.",
 )  # fmt: skip
 @click.option(
-    "--pool", "pools", multiple=True, type=click.Choice(POOL_NAMES), default=POOL_NAMES,
+    "--pool", "pools", multiple=True, type=click.Choice(POOLS), default=POOLS,
     show_default=True, help="Work pools that this machine serves; may be repeated.",
 )  # fmt: skip
 def up(detach: bool, prefect_port: int, mlflow_port: int, pools: tuple[str, ...]) -> None:

@@ -1,6 +1,5 @@
 """Who has the stack of a state folder: taking it, and ending whoever has it."""
 
-import fcntl
 import os
 import signal
 import time
@@ -10,7 +9,7 @@ from cft.files import write_json
 from cft.home import Home
 from deployments.stack.members import end
 from flows.living_stack import LOCK, RECORD, read_record
-from tasks.machine.supervisor import start_time
+from tasks.machine.supervisor import start_time, try_lock
 
 LOGS = "logs"
 RUNS_GRACE = 20.0  # seconds for flow runs and jobs, which tell the server of their end
@@ -40,15 +39,6 @@ def opened(home: Home) -> int:
     return os.open(home.stack / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
-def taken(handle: int) -> bool:
-    """Take the lock, unless another process has it."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 def end_leftovers(home: Home) -> None:
     """End what a supervisor that was killed has left. Only who holds the lock may call it."""
     if token := read_record(home).get("token"):
@@ -68,11 +58,11 @@ def down(home: Home, patience: float = 120.0) -> bool:
         return False
     handle = opened(home)
     try:
-        was_up = not taken(handle)
+        was_up = not try_lock(handle)
         if was_up:
             deadline = time.monotonic() + patience
             told: int | None = None
-            while not taken(handle):
+            while not try_lock(handle):
                 # One that has just begun has not written yet; the record is still an older one's.
                 record = read_record(home)
                 pid = int(record.get("pid", 0))

@@ -22,13 +22,13 @@ from cft.errors import CftError
 from cft.files import write_json
 from cft.home import Home
 from deployments.stack import services
-from deployments.stack.lock import LOGS, RUNS_GRACE, end_leftovers, opened, taken
+from deployments.stack.lock import LOGS, RUNS_GRACE, end_leftovers, opened
 from deployments.stack.members import end, family
 from deployments.stack.ports import chosen
 from deployments.stack.process import Process
 from deployments.stack.services import MLFLOW_PORT, POOLS, PREFECT_PORT, Ports, client_environment
 from flows.living_stack import RECORD
-from tasks.machine.supervisor import start_time
+from tasks.machine.supervisor import start_time, try_lock
 
 INTERVAL = 0.5  # seconds between two looks until all is ready
 STEADY_INTERVAL = 2.0  # and from then on
@@ -89,7 +89,7 @@ class Supervisor:
             CftError: a part did not come up; what had come up was ended.
         """
         lock = opened(self.home)
-        if not taken(lock):
+        if not try_lock(lock):
             os.close(lock)
             raise AlreadyUpError
         numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

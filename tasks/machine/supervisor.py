@@ -255,7 +255,7 @@ class Supervisor:
         handle = os.open(slot, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         shown: str | None = None
         while not self.stop_asked:
-            locked = _try_lock(handle)
+            locked = try_lock(handle)
             holder = read_json(slot)
             if locked and not (holder and members(str(holder.get("token")))):
                 line = json.dumps({"run": str(self.run), "token": self.token, "pid": os.getpid()})
@@ -343,7 +343,8 @@ class Supervisor:
         )
 
 
-def _try_lock(handle: int) -> bool:
+def try_lock(handle: int) -> bool:
+    """Take the lock (flock) of an open file, unless somebody has it."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
