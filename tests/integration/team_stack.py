@@ -41,7 +41,7 @@ def missing_programs() -> list[str]:
         "postgresql": program("initdb"),
         "postgresql-client": program("pg_dump"),
         "redis-server": shutil.which("redis-server"),
-        "moto[server]": shutil.which("moto_server", path=str(BIN)),
+        "moto": shutil.which("moto_server", path=str(BIN)),
     }
     return [package for package, found in wanted.items() if not found]
 
