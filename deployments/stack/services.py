@@ -87,8 +87,8 @@ def servers(home: Home, ports: Ports, outer: Mapping[str, str]) -> tuple[Service
     both = [f"http://{host}:{ports.prefect}" for host in ("127.0.0.1", "localhost")]
     prefect = Service(
         name="prefect",
-        command=_python("prefect", "server", "start", "--host", "127.0.0.1",
-                        "--port", str(ports.prefect)),
+        command=_python("deployments.stack.prefect_server", "server", "start",
+                        "--host", "127.0.0.1", "--port", str(ports.prefect)),
         # By default any page that the browser shows could send requests to it.
         environment=base | {
             "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(both),
