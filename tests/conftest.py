@@ -18,11 +18,11 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Minutes each: begun last, they would keep one process busy when the others have nothing left.
 LONG = (
-    "test_team_stack.py",
     "test_readme.py",
+    "test_flow_killed.py",
+    "test_team_stack.py",
     "test_uis.py",
     "test_stack.py",
-    "test_flow_killed.py",
     "test_flow_failures.py",
     "test_flow_registry.py",
     "test_flow_machines.py",

@@ -138,7 +138,8 @@ def _detached(home: Home, asked: "Asked") -> None:
     if not is_up(home):
         _spawn(home, asked)
     deadline = time.monotonic() + COME_UP_SECONDS
-    while (record := _record(home))["state"] == "starting":
+    # One that could not start ends what it had started; only then this is over.
+    while (record := _record(home))["state"] in ("starting", "stopping"):
         if time.monotonic() > deadline:
             raise CftError(f"the stack is not up after {COME_UP_SECONDS:g} s; look at `cft status`")
         time.sleep(0.5)
