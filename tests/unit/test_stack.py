@@ -7,6 +7,7 @@ import os
 import socket
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from rich.console import Console
@@ -73,24 +74,19 @@ def test_only_a_living_ready_stack_has_addresses(tmp_path: Path) -> None:
         assert addresses(home) == {}
 
 
-def test_verbs_go_to_the_living_stack_unless_the_user_says_otherwise(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in os.environ.items():  # what the call sets is undone with the rest
-        monkeypatch.setenv(name, value)
+def test_verbs_go_to_the_living_stack_unless_the_user_says_otherwise(tmp_path: Path) -> None:
     home = Home(tmp_path)
     handle = hold(home, "ready")
-    for name in CLIENTS:
-        monkeypatch.delenv(name, raising=False)
-    before = set(os.environ)
-    prepare_environment(home)
-    assert {name: os.environ[name] for name in CLIENTS} == CLIENTS
-    monkeypatch.setenv("PREFECT_API_URL", "https://prefect.example.org/api")
-    prepare_environment(home)
-    assert os.environ["PREFECT_API_URL"] == "https://prefect.example.org/api"
+    # A copy of the whole, which comes back as it was: what the call sets is nobody else's.
+    with patch.dict(os.environ):
+        for name in CLIENTS:
+            os.environ.pop(name, None)
+        prepare_environment(home)
+        assert {name: os.environ[name] for name in CLIENTS} == CLIENTS
+        os.environ["PREFECT_API_URL"] = "https://prefect.example.org/api"
+        prepare_environment(home)
+        assert os.environ["PREFECT_API_URL"] == "https://prefect.example.org/api"
     os.close(handle)
-    for name in set(os.environ) - before:
-        monkeypatch.delenv(name)
 
 
 def every_service(home: Home, outer: dict[str, str]) -> list[Service]:
