@@ -13,7 +13,7 @@ from cft.errors import CftError
 from cft.evaluation.gate import require_known
 from cft.files import write_json
 from cft.home import Home
-from cft.model.backbone import backbone_digest
+from cft.model.identity import backbone_digest
 from cft.recipe import Recipe, training_digest
 from flows.approval import Approval
 from flows.console import end_on_signals, use_terminal

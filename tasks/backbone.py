@@ -7,8 +7,7 @@ from prefect import task
 from cft.errors import CftError
 from cft.files import digest_code, digest_json
 from cft.home import Home
-from cft.model import nano
-from cft.model.backbone import load_tokenizer
+from cft.model.tokenizer import load_tokenizer
 from cft.recipe import NanoRecipe
 from cft.triplets.prepare import training_texts
 from tasks.steps import key_of_target
@@ -42,5 +41,7 @@ def backbone_folder(home: Home, corpus: Path, recipe: NanoRecipe) -> Path:
 def make_backbone(target: str, corpus: str, recipe: NanoRecipe) -> str:
     """Train tokenizer and nano backbone on the training split's own texts."""
     if not Path(target).exists():
+        from cft.model import nano
+
         nano.make_backbone(training_texts(Path(corpus)), recipe, Path(target))
     return target

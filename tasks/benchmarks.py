@@ -8,10 +8,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from cft.evaluation.benchmarks.result import BenchmarkResult
-from cft.evaluation.benchmarks.run import result_files, run_tasks
 from cft.evaluation.benchmarks.table import benchmark_table
-from cft.evaluation.benchmarks.tasks import requests
-from cft.evaluation.mteb_encoder import MtebEncoder
 from cft.files import write_atomic, write_json
 from cft.home import Home
 from cft.recipe import EvalRecipe
@@ -40,6 +37,10 @@ def run_benchmark(
     Returns:
         The summary as JSON.
     """
+    from cft.evaluation.benchmarks.run import result_files, run_tasks
+    from cft.evaluation.benchmarks.tasks import requests
+    from cft.evaluation.mteb_encoder import MtebEncoder
+
     home = Home.from_environment()
     output = home.evaluations / "mteb"
     model = MtebEncoder(candidate.open(home), batch_tokens=recipe.batch_tokens)

@@ -12,8 +12,9 @@ from cft.corpora.sources import local_sources
 from cft.errors import CftError
 from cft.files import digest_code, digest_file, digest_folder, digest_json
 from cft.home import Home
-from cft.model.backbone import backbone_digest, load_tokenizer
+from cft.model.identity import backbone_digest
 from cft.model.text_contract import TextContract
+from cft.model.tokenizer import load_tokenizer
 from cft.recipe import DataRecipe, ModelRecipe, Recipe
 from cft.training.launch import world_size_for
 from cft.triplets.leaks import guarded_sets

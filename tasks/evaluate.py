@@ -13,9 +13,8 @@ from cft.evaluation.suites.held_out import evaluate
 from cft.files import digest_code, digest_file, digest_folder, digest_json, whole_folder
 from cft.home import Home
 from cft.mining.dataset import open_dataset, read_json
-from cft.mining.dense import identity_of
 from cft.mining.hardness import SAMPLE_ROWS, SIMILARITY_FILE, save_similarities, similarities_of
-from cft.model.encoder import Encoder
+from cft.model.identity import identity_of
 from cft.recipe import EvalRecipe, Recipe
 from cft.triplets.prepare import EVALUATION_SET, STAGES
 from tasks.data import evaluation_set, text_contract
@@ -44,6 +43,8 @@ def evaluate_model(
 ) -> str:
     """Encode the held-out texts once and compute every figure with its interval."""
     if not Path(target).exists():
+        from cft.model.encoder import Encoder
+
         contract = text_contract(recipe.model, Path(backbone))
         encoder = Encoder.load(
             Path(backbone),
@@ -92,6 +93,8 @@ def similarity_folder(home: Home, recipe: Recipe, corpus: Path, backbone: Path) 
 def measure_similarity(target: str, recipe: Recipe, corpus: str, backbone: str) -> str:
     """How near anchors lie to positives, hard negatives and random texts, on a sample."""
     if not Path(target).exists():
+        from cft.model.encoder import Encoder
+
         encoder = Encoder.load(
             Path(backbone),
             None,

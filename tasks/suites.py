@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlflow import MlflowClient
 from prefect import get_run_logger, task
@@ -13,7 +13,6 @@ from cft.corpora.evalset import EvalSet
 from cft.corpora.trika import load_trika
 from cft.errors import CftError
 from cft.evaluation.contamination import find_contamination, training_data_of
-from cft.evaluation.encoders import NamedEncoder, open_encoder
 from cft.evaluation.figures import PRIMARY
 from cft.evaluation.report import suite_report
 from cft.evaluation.report.page import write_report
@@ -28,6 +27,9 @@ from cft.tracking.scores import registered_version
 from tasks.data import evaluation_set
 from tasks.evaluate import differences_of, results_of
 from tasks.retries import ON_NETWORK
+
+if TYPE_CHECKING:
+    from cft.evaluation.encoders import NamedEncoder
 
 # What a model that does not fit this machine, or is no model, fails with; not a fault of ours.
 FAULTS = (CftError, RuntimeError, MemoryError, OSError)
@@ -61,8 +63,10 @@ class Candidate:
     trust_remote_code: bool = False
     contaminated: bool = False
 
-    def open(self, home: Home) -> NamedEncoder:
+    def open(self, home: Home) -> "NamedEncoder":
         """Load the model, with the state folder's cache of embeddings."""
+        from cft.evaluation.encoders import open_encoder
+
         return open_encoder(
             self.reference,
             backbone=self.backbone,
@@ -126,7 +130,7 @@ class Question:
 
     def ask(
         self,
-        encoder: NamedEncoder,
+        encoder: "NamedEncoder",
         recipe: EvalRecipe,
         *,
         model: str,

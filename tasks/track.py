@@ -18,7 +18,7 @@ from cft.evaluation.report.texts import report_texts
 from cft.files import digest_file, digest_folder, digest_json, write_atomic
 from cft.home import Home
 from cft.mining.hardness import SIMILARITY_FILE, metrics_of
-from cft.model.backbone import backbone_digest
+from cft.model.identity import backbone_digest
 from cft.model.source import fetched_from
 from cft.recipe import Recipe, flattened, training_digest
 from cft.tracking.run_directory import RunDirectory

@@ -5,9 +5,10 @@ from typing import Any
 
 from cft.errors import CftError
 from cft.files import digest_file, digest_json
-from cft.model.backbone import backbone_digest, load_tokenizer
+from cft.model.identity import backbone_digest
 from cft.model.lora import adapter_recipe, require_adapter
 from cft.model.text_contract import CONTRACT_FILE, TextContract
+from cft.model.tokenizer import load_tokenizer
 from cft.recipe import LoraRecipe, ModelRecipe, Recipe
 from cft.tracking.lineage import code_version
 from cft.tracking.run_directory import RunDirectory

@@ -8,11 +8,10 @@ import torch
 from tqdm import tqdm
 
 from cft.errors import CftError
-from cft.files import digest_folder
 from cft.mining.question import Question
 from cft.mining.workshop import Workshop
-from cft.model.backbone import backbone_digest
 from cft.model.encoder import Encoder
+from cft.model.identity import identity_of
 
 _TEXTS_A_PART = 2048  # encoded between two savings
 
@@ -151,14 +150,6 @@ class DenseEngine:
         for row_N, pool_P in question.groups():
             scores = DenseScores(question, pool_P, queries, documents, shard_size, encoder.device)
             yield row_N, pool_P, scores
-
-
-def identity_of(backbone: Path, adapter: Path | None) -> dict[str, str | None]:
-    """Digests of an encoder's parts."""
-    return {
-        "backbone": backbone_digest(backbone),
-        "adapter": digest_folder(Path(adapter)) if adapter else None,
-    }
 
 
 def cosines(query_QD: np.ndarray, document_SD: np.ndarray, device: torch.device) -> np.ndarray:

@@ -1,58 +1,20 @@
-"""Loading a local causal LM without its head, and its tokenizer."""
+"""Loading a local causal LM without its head."""
 
-import hashlib
 import logging
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel
+from transformers import AutoModel, PreTrainedModel
 
 from cft.errors import CftError
-from cft.files import digest_json
 from cft.model import attention
 from cft.model.attention import AttentionPlan
-from cft.model.native import native_config
+from cft.model.identity import model_folder
 from cft.model.packing import pack
-from cft.model.source import SOURCE_FILE
+from cft.model.tokenizer import model_config, one_line
 
 logger = logging.getLogger("cft.model")
-
-_SAMPLE = 1 << 20  # bytes of a large weight file that enter its digest, at each end
-_IDENTITY = ("*.json", "*.model", "*.txt", "*.safetensors", "*.bin", "*.py")
-
-
-def load_tokenizer(path: Path | str, trust_remote_code: bool = False) -> Any:
-    """The tokenizer of a local backbone.
-
-    Args:
-        path: folder of a transformers model.
-        trust_remote_code: whether Python files in the folder may run.
-
-    Raises:
-        CftError: the folder holds no tokenizer, the tokenizer has no EOS, or it needs code that
-            may not run.
-    """
-    folder = _existing(path)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            folder,
-            config=_config(folder, trust_remote_code),
-            local_files_only=True,
-            trust_remote_code=trust_remote_code,
-        )
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        _require_trust(error, folder)
-        raise CftError(
-            f"{folder}: no tokenizer can be read there ({_one_line(error)}); "
-            "put the backbone's tokenizer files beside its weights"
-        ) from None
-    if tokenizer.eos_token_id is None:
-        raise CftError(
-            f"{folder}: the tokenizer has no EOS token, and the embedding is read at EOS; "
-            'set "eos_token" in tokenizer_config.json'
-        )
-    return tokenizer
 
 
 def load_backbone(
@@ -75,8 +37,8 @@ def load_backbone(
         CftError: the folder is no model, lacks weights, needs code that may not run, or has an
             attention that cannot be packed.
     """
-    folder = _existing(path)
-    config = _config(folder, trust_remote_code)
+    folder = model_folder(path)
+    config = model_config(folder, trust_remote_code)
     _require_packable(config, folder, max_length)
     config.use_cache = False
     # The variable-length kernel has no dropout; the adapter's own dropout is what regularises.
@@ -94,7 +56,7 @@ def load_backbone(
         )
     except Exception as error:  # safetensors, torch and transformers each have their own kinds
         raise CftError(
-            f"{folder}: the weights cannot be loaded ({_one_line(error)}); "
+            f"{folder}: the weights cannot be loaded ({one_line(error)}); "
             "fetch or save the backbone again"
         ) from None
     if loaded["missing_keys"]:
@@ -107,67 +69,6 @@ def load_backbone(
     model.eval().to(device)
     _require_separation(model, folder)
     return model
-
-
-def backbone_digest(path: Path | str) -> str:
-    """Identity of a backbone: its configuration, tokenizer, weights and code (16 hex digits).
-
-    Where and when it was fetched is no part of it: two fetches of one commit are one backbone.
-    Weight files enter by size, head and tail: a digest of all bytes of a 2B model would take
-    longer than loading it.
-    """
-    folder = _existing(path)
-    files = sorted({file for pattern in _IDENTITY for file in folder.glob(pattern)})
-    files = [file for file in files if file.name != SOURCE_FILE]
-    parts = []
-    for file in files:
-        size = file.stat().st_size
-        digest = hashlib.sha256()
-        with file.open("rb") as handle:
-            digest.update(handle.read(_SAMPLE))
-            handle.seek(max(handle.tell(), size - _SAMPLE))
-            digest.update(handle.read())
-        parts.append([file.name, size, digest.hexdigest()])
-    return digest_json(parts)
-
-
-def _existing(path: Path | str) -> Path:
-    folder = Path(path)
-    if not (folder / "config.json").is_file():
-        raise CftError(f"{folder}: no config.json there; give the folder of a local causal LM")
-    return folder
-
-
-def _config(folder: Path, trust_remote_code: bool) -> Any:
-    """The configuration of a model, in the words of transformers' own classes where they have it.
-
-    Raises:
-        CftError: it cannot be read, or is made by code that may not run.
-    """
-    if (config := native_config(folder)) is not None:
-        return config
-    try:
-        return AutoConfig.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=trust_remote_code
-        )
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        _require_trust(error, folder)
-        raise CftError(
-            f"{folder}: no model can be read there ({_one_line(error)}); "
-            "give a folder with config.json and weights"
-        ) from None
-
-
-def _require_trust(error: Exception, folder: Path) -> None:
-    if "trust_remote_code" in str(error):
-        raise CftError(
-            f"{folder}: this backbone is Python code of its own; read the *.py files there, then "
-            "give --trust-remote-code to run them"
-        ) from None
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _require_packable(config: Any, folder: Path, max_length: int) -> None:
@@ -224,7 +125,7 @@ def _require_separation(model: PreTrainedModel, folder: Path) -> None:
     except (TypeError, ValueError) as error:
         raise CftError(
             f"{folder}: {type(model).__name__} does not accept packed attention "
-            f"({_one_line(error)}); use a Llama, Qwen, Mistral or Gemma type of backbone"
+            f"({one_line(error)}); use a Llama, Qwen, Mistral or Gemma type of backbone"
         ) from None
     allowed = 1e-3 if together.dtype == torch.float32 else 0.1
     if (together - alone).float().norm() > allowed * alone.float().norm():

@@ -14,15 +14,16 @@ from tqdm import tqdm
 
 from cft.errors import CftError
 from cft.files import digest_json
-from cft.model.backbone import backbone_digest, load_backbone, load_tokenizer
+from cft.model.backbone import load_backbone
 from cft.model.compiled import compile_layers
 from cft.model.embedder import Embedder
 from cft.model.fetched import Fetched
-from cft.model.identity import weights_digest
+from cft.model.identity import backbone_digest, weights_digest
 from cft.model.lora import load_adapter
 from cft.model.mteb_calls import MtebCalls, prompt_of_side, texts_of
 from cft.model.packing import pack
 from cft.model.text_contract import TextContract
+from cft.model.tokenizer import load_tokenizer
 from cft.model.vectors import require_texts, require_vectors
 from cft.recipe import ModelRecipe
 

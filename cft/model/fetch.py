@@ -25,10 +25,10 @@ from cft.hub import (
     owned,
     require_room,
 )
-from cft.model.backbone import load_tokenizer
 from cft.model.pickled import INDEX, WEIGHTS, convert_pickles
 from cft.model.source import SOURCE_FILE
 from cft.model.text_contract import TextContract
+from cft.model.tokenizer import load_tokenizer
 from cft.recipe import ModelRecipe
 
 logger = logging.getLogger("cft.model")

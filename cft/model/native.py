@@ -2,14 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Any
-
-from transformers.models.granite.configuration_granite import GraniteConfig
+from typing import TYPE_CHECKING, Any
 
 from cft.errors import CftError
 
+if TYPE_CHECKING:
+    from transformers.models.granite.configuration_granite import GraniteConfig
 
-def native_config(folder: Path) -> GraniteConfig | None:
+
+def native_config(folder: Path) -> "GraniteConfig | None":
     """The configuration of a MiniCPM (first generation) as a Granite model, else None.
 
     MiniCPM is Llama with three constants (Hu et al. 2024, arXiv:2404.06395, section 4): embeddings
@@ -41,6 +42,8 @@ def native_config(folder: Path) -> GraniteConfig | None:
         "num_attention_heads", "hidden_act", "initializer_range", "max_position_embeddings",
         "rms_norm_eps", "bos_token_id", "eos_token_id", "pad_token_id", "attention_bias",
     )  # fmt: skip
+    from transformers.models.granite.configuration_granite import GraniteConfig
+
     return GraniteConfig(
         **{name: given[name] for name in same if name in given},
         num_key_value_heads=heads,

@@ -27,8 +27,8 @@ class Embedding:
         Raises:
             CftError: the backbone is not there any more, or is not the one that was trained.
         """
-        from cft.model.backbone import backbone_digest
         from cft.model.encoder import Encoder
+        from cft.model.identity import backbone_digest
 
         config = context.model_config
         backbone = Path(config["backbone"])

@@ -6,7 +6,6 @@ schedule (tensors and numbers, read with ``weights_only``) and the trainer's sta
 """
 
 import logging
-import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from cft.files import PARTIAL, whole_folder
 from cft.model.embedder import Embedder
 from cft.model.lora import load_weights, write_adapter
 from cft.tracking.run_directory import RunDirectory
+from cft.training.checkpoint_folders import KEPT, checkpoints
 from cft.training.temperature import Temperature
 
 if TYPE_CHECKING:
@@ -27,23 +27,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("cft.training")
 
-KEPT = 2  # newest checkpoints that stay; one would do unless its disk block is bad
 TEMPERATURE_FILE = "temperature.safetensors"
-_NAME = re.compile(r"checkpoint-(\d+)")
-
-
-def checkpoints(run: RunDirectory) -> list[Path]:
-    """The complete checkpoints of a run, oldest first."""
-    if not run.checkpoints.is_dir():
-        return []
-    found = [(_NAME.fullmatch(path.name), path) for path in run.checkpoints.iterdir()]
-    return [path for _, path in sorted((int(name[1]), path) for name, path in found if name)]
-
-
-def newest_checkpoint(run: RunDirectory) -> Path | None:
-    """The newest complete checkpoint, or None."""
-    complete = checkpoints(run)
-    return complete[-1] if complete else None
 
 
 def save_checkpoint(trainer: "ContrastiveTrainer", run: RunDirectory) -> None:
@@ -83,10 +67,3 @@ def load_checkpoint(embedder: Embedder, temperature: Temperature, folder: Path |
                 f"{path}: cannot be read ({' '.join(str(error).split())}); "
                 "remove this checkpoint and go on from the one before"
             ) from None
-
-
-def remove_partials(run: RunDirectory) -> None:
-    """Remove what a killed process left half-written. Only for the job that owns the run."""
-    if run.checkpoints.is_dir():
-        for path in run.checkpoints.glob(f".*{PARTIAL}"):
-            shutil.rmtree(path, ignore_errors=True)

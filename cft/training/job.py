@@ -8,17 +8,19 @@ from typing import Any
 import torch
 
 from cft.errors import CftError
-from cft.model.backbone import backbone_digest, load_backbone, load_tokenizer
+from cft.model.backbone import load_backbone
 from cft.model.compiled import compile_layers
 from cft.model.embedder import Embedder
 from cft.model.float8 import freeze_in_float8, require_float8
+from cft.model.identity import backbone_digest
 from cft.model.lean_lora import use_lean_lora
 from cft.model.lora import attach_lora, load_adapter, save_adapter
 from cft.model.text_contract import TextContract
+from cft.model.tokenizer import load_tokenizer
 from cft.recipe import flattened
 from cft.tracking.run_directory import RunDirectory
 from cft.training.batches import BatchLoader
-from cft.training.checkpoints import newest_checkpoint, remove_partials
+from cft.training.checkpoint_folders import newest_checkpoint, remove_partials
 from cft.training.gather import rank, sum_over_ranks, world_size
 from cft.training.matryoshka import nested_sizes
 from cft.training.spec import TrainSpec

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from cft.errors import CftError
 from cft.files import digest_file
-from cft.model.backbone import backbone_digest, load_tokenizer
+from cft.model.identity import backbone_digest
 from cft.model.text_contract import CONTRACT_FILE, TextContract
+from cft.model.tokenizer import load_tokenizer
 from cft.recipe import ModelRecipe
 from cft.triplets.files import triplet_batches
 from cft.triplets.manifest import MANIFEST_FILE, load_manifest

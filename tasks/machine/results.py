@@ -11,7 +11,7 @@ from typing import Any
 
 from cft.errors import CftError
 from cft.tracking.run_directory import RunDirectory
-from cft.training.checkpoints import KEPT, checkpoints
+from cft.training.checkpoint_folders import KEPT, checkpoints
 from tasks.machine.ssh.connection import Connection
 from tasks.machine.transfer.client import pull
 

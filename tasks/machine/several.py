@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from cft.errors import CftError
 from cft.tracking.run_directory import RunDirectory
-from cft.training.checkpoints import checkpoints
+from cft.training.checkpoint_folders import checkpoints
 from cft.training.spec import TrainSpec
 from tasks.machine.job import Handle, Job, JobState
 from tasks.machine.ssh_machine import SshMachine

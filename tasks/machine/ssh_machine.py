@@ -20,7 +20,7 @@ from typing import Any
 from cft.errors import CftError
 from cft.files import write_json
 from cft.tracking.run_directory import RunDirectory
-from cft.training.checkpoints import checkpoints
+from cft.training.checkpoint_folders import checkpoints
 from tasks.machine import job_host
 from tasks.machine.job import RECORD, Handle, Job, JobState, session_name
 from tasks.machine.remote import Result

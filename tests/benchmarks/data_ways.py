@@ -27,8 +27,8 @@ def peak_bytes() -> int:
 def ours(source: Path, tokenizer: str, output: Path, rows: int | None) -> dict[str, float]:
     """Filters, both kinds of triplets by chapter, and the store."""
     from cft.corpora.itihasa import load_itihasa
-    from cft.model.backbone import load_tokenizer
     from cft.model.text_contract import TextContract
+    from cft.model.tokenizer import load_tokenizer
     from cft.recipe import ModelRecipe
     from cft.triplets.itihasa import epic_triplets
     from cft.triplets.store import build_store
@@ -55,7 +55,7 @@ def original(source: Path, tokenizer: str, output: Path, rows: int | None) -> di
     import pandas as pd
     from datasets import Dataset, disable_caching, disable_progress_bars
 
-    from cft.model.backbone import load_tokenizer
+    from cft.model.tokenizer import load_tokenizer
 
     disable_caching()
     disable_progress_bars()

@@ -32,8 +32,8 @@ from cft.corpora.itihasa import load_itihasa
 from cft.errors import CftError
 from cft.evaluation.metrics import hits, paired_ranks, reciprocal_ranks, unit_rows
 from cft.files import append_line, read_lines
-from cft.model.backbone import load_tokenizer
 from cft.model.encoder import Encoder
+from cft.model.tokenizer import load_tokenizer
 from cft.recipe import DataRecipe, Recipe
 from cft.text import text_ids
 from cft.training.trainer import ContrastiveTrainer

@@ -21,8 +21,9 @@ from typing import Any
 import torch
 from transformers.utils.logging import disable_progress_bar
 
-from cft.model.backbone import backbone_digest, load_tokenizer
+from cft.model.identity import backbone_digest
 from cft.model.text_contract import TextContract
+from cft.model.tokenizer import load_tokenizer
 from cft.recipe import DataRecipe, LoraRecipe, ModelRecipe, Recipe, TrainRecipe
 from cft.tracking.run_directory import RunDirectory
 from cft.training.batches import BatchLoader

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from cft.model.backbone import backbone_digest, load_tokenizer
+from cft.model.identity import backbone_digest
 from cft.model.text_contract import TextContract
+from cft.model.tokenizer import load_tokenizer
 from cft.recipe import LaunchRecipe, LoraRecipe, ModelRecipe, Recipe, TrainRecipe
 from cft.tracking.run_directory import RunDirectory
 from cft.training.launch import launch_command, launch_environment

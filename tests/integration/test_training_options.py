@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from cft.training.checkpoints import newest_checkpoint
+from cft.training.checkpoint_folders import newest_checkpoint
 from tests.integration.launched import Inputs, finish, kill_all, losses, start, tail, wait_for
 from tests.tiny import tiny_store
 

@@ -19,10 +19,12 @@ from transformers import (
 
 from cft.errors import CftError
 from cft.model.attention import AttentionPlan
-from cft.model.backbone import backbone_digest, load_backbone, load_tokenizer
+from cft.model.backbone import load_backbone
 from cft.model.encoder import Encoder
+from cft.model.identity import backbone_digest
 from cft.model.lora import attach_lora
 from cft.model.packing import pack
+from cft.model.tokenizer import load_tokenizer
 from cft.recipe import LoraRecipe
 from tests.tiny import CONFIGS, VOCABULARY, byte_tokenizer, random_sequences, save_backbone
 

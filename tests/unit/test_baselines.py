@@ -21,9 +21,11 @@ from cft.evaluation.benchmarks.baselines import (
 )
 from cft.evaluation.encoders import open_encoder
 from cft.evaluation.suites import trika
-from cft.model.backbone import backbone_digest, load_backbone, load_tokenizer
+from cft.model.backbone import load_backbone
+from cft.model.identity import backbone_digest
 from cft.model.lora import attach_lora, save_adapter
 from cft.model.text_contract import TextContract
+from cft.model.tokenizer import load_tokenizer
 from cft.recipe import EvalRecipe, LoraRecipe, ModelRecipe
 from cft.triplets.base import Triplets
 from cft.triplets.store import build_store

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from cft.errors import CftError
-from cft.model.backbone import backbone_digest, load_tokenizer
 from cft.model.cache import CachedEncoder, EmbeddingCache
 from cft.model.encoder import Encoder
+from cft.model.identity import backbone_digest
 from cft.model.text_contract import TextContract
+from cft.model.tokenizer import load_tokenizer
 from cft.recipe import ModelRecipe
 from tests.tiny import save_backbone
 

@@ -6,11 +6,12 @@ import torch
 
 from cft.errors import CftError
 from cft.model import attention
-from cft.model.backbone import backbone_digest, load_backbone, load_tokenizer
+from cft.model.backbone import load_backbone
 from cft.model.encoder import Encoder, _batches
-from cft.model.identity import weights_digest
+from cft.model.identity import backbone_digest, weights_digest
 from cft.model.lora import attach_lora, save_adapter
 from cft.model.text_contract import TextContract
+from cft.model.tokenizer import load_tokenizer
 from cft.recipe import LoraRecipe, ModelRecipe
 from tests.tiny import save_backbone
 
@@ -195,7 +196,7 @@ def test_name_and_revision_say_what_encodes(backbone, adapter, tmp_path):
 def test_revision_sees_a_change_in_the_middle_of_a_large_file(tmp_path, monkeypatch):
     monkeypatch.setattr("cft.model.identity._WHOLE", 1000)
     monkeypatch.setattr("cft.model.identity._BLOCK", 64)
-    monkeypatch.setattr("cft.model.backbone._SAMPLE", 500)
+    monkeypatch.setattr("cft.model.identity._SAMPLE", 500)
     first = weights_digest(save_backbone(tmp_path / "backbone"))
     path = tmp_path / "backbone" / "model.safetensors"
     data = bytearray(path.read_bytes())

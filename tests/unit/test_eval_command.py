@@ -12,9 +12,11 @@ from cft.cli import app
 from cft.corpora.trika import load_trika
 from cft.errors import CftError
 from cft.evaluation.result import load_result
-from cft.model.backbone import backbone_digest, load_backbone, load_tokenizer
+from cft.model.backbone import load_backbone
+from cft.model.identity import backbone_digest
 from cft.model.lora import attach_lora, save_adapter
 from cft.model.text_contract import TextContract
+from cft.model.tokenizer import load_tokenizer
 from cft.recipe import LoraRecipe, ModelRecipe
 from cft.triplets.base import Triplets
 from cft.triplets.store import build_store

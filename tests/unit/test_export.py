@@ -15,13 +15,15 @@ from cft.cli import app
 from cft.errors import CftError
 from cft.evaluation.encoders import open_encoder
 from cft.model import export
-from cft.model.backbone import backbone_digest, load_backbone, load_tokenizer
+from cft.model.backbone import load_backbone
 from cft.model.encoder import Encoder
 from cft.model.export import export_encoder
+from cft.model.identity import backbone_digest
 from cft.model.lora import attach_lora, save_adapter
 from cft.model.nano import train_tokenizer
 from cft.model.serving_tokenizer import serving_tokenizer
 from cft.model.text_contract import TextContract
+from cft.model.tokenizer import load_tokenizer
 from cft.recipe import LoraRecipe, ModelRecipe
 from cft.text import normalise
 from tests.tiny import byte_tokenizer, save_backbone, tiny_model

@@ -22,8 +22,10 @@ from safetensors.torch import load, load_file
 from cft import download, hub
 from cft.cli import app
 from cft.errors import CftError
-from cft.model.backbone import backbone_digest, load_backbone, load_tokenizer
+from cft.model.backbone import load_backbone
 from cft.model.fetch import fetch_model
+from cft.model.identity import backbone_digest
+from cft.model.tokenizer import load_tokenizer
 from tests.hub import Repository, serve
 from tests.tiny import EOS_ID, save_backbone
 

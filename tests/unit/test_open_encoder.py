@@ -14,11 +14,13 @@ from cft.errors import CftError
 from cft.evaluation.encoders import open_encoder
 from cft.evaluation.sentence_transformer import SentenceTransformerEncoder
 from cft.home import Home
-from cft.model.backbone import backbone_digest, load_backbone, load_tokenizer
+from cft.model.backbone import load_backbone
 from cft.model.cache import CachedEncoder
 from cft.model.encoder import Encoder
+from cft.model.identity import backbone_digest
 from cft.model.lora import attach_lora, save_adapter
 from cft.model.text_contract import TextContract
+from cft.model.tokenizer import load_tokenizer
 from cft.recipe import LoraRecipe, ModelRecipe
 from cft.tracking import registry
 from cft.tracking.runs import Tracking

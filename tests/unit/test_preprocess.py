@@ -11,7 +11,7 @@ from cft.cli import app
 from cft.cli.trainable import new_run
 from cft.errors import CftError
 from cft.files import digest_folder
-from cft.model.backbone import load_tokenizer
+from cft.model.tokenizer import load_tokenizer
 from cft.recipe import ModelRecipe, Recipe
 from cft.text import text_id
 from cft.training.launch import Machines

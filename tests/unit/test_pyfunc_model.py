@@ -9,11 +9,13 @@ import pytest
 from mlflow.models import Model
 
 from cft.errors import CftError
-from cft.model.backbone import backbone_digest, load_backbone, load_tokenizer
+from cft.model.backbone import load_backbone
 from cft.model.encoder import Encoder
+from cft.model.identity import backbone_digest
 from cft.model.lora import attach_lora, save_adapter
 from cft.model.source import Source, fetched_from
 from cft.model.text_contract import TextContract
+from cft.model.tokenizer import load_tokenizer
 from cft.recipe import ModelRecipe
 from cft.tracking.registry import EXAMPLE, REQUIREMENTS, model_config, save_embedder
 from tests.tiny import save_backbone

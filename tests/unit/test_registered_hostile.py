@@ -11,9 +11,11 @@ import yaml
 from cft.errors import CftError
 from cft.evaluation.encoders import open_encoder
 from cft.home import Home
-from cft.model.backbone import backbone_digest, load_backbone, load_tokenizer
+from cft.model.backbone import load_backbone
+from cft.model.identity import backbone_digest
 from cft.model.lora import WEIGHTS_FILE, attach_lora, save_adapter
 from cft.model.text_contract import TextContract
+from cft.model.tokenizer import load_tokenizer
 from cft.recipe import LoraRecipe, ModelRecipe
 from cft.tracking import registry
 from cft.tracking.registered import fetch_embedder

@@ -8,9 +8,11 @@ from click.testing import CliRunner
 from cft.cli import app
 from cft.cli.train import LEAVES
 from cft.errors import CftError
-from cft.model.backbone import backbone_digest, load_backbone, load_tokenizer
+from cft.model.backbone import load_backbone
+from cft.model.identity import backbone_digest
 from cft.model.lora import attach_lora, save_adapter
 from cft.model.text_contract import TextContract
+from cft.model.tokenizer import load_tokenizer
 from cft.recipe import LaunchRecipe, LoraRecipe, ModelRecipe
 from cft.training.launch import Machines, launch_environment, world_size_for
 from cft.training.spec import TrainSpec

@@ -7,11 +7,13 @@ import pytest
 import torch
 from transformers import AutoModel
 
-from cft.model.backbone import backbone_digest, load_backbone, load_tokenizer
+from cft.model.backbone import load_backbone
 from cft.model.embedder import Embedder
 from cft.model.encoder import Encoder
+from cft.model.identity import backbone_digest
 from cft.model.lora import attach_lora, save_adapter
 from cft.model.text_contract import TextContract
+from cft.model.tokenizer import load_tokenizer
 from cft.recipe import ModelRecipe, TrainRecipe
 from cft.tracking.run_directory import RunDirectory
 from cft.training.batches import BatchLoader

@@ -105,7 +105,7 @@ def _encoder(
 
         encoder = Encoder.load(backbone, adapter, device, None, trust_remote_code)
     if tokenizer_path is not None:
-        from cft.model.backbone import load_tokenizer
+        from cft.model.tokenizer import load_tokenizer
 
         tokenizer = load_tokenizer(tokenizer_path, trust_remote_code)
         return encoder, tokenizer, TextContract.of(ModelRecipe(), tokenizer)
@@ -119,8 +119,8 @@ def _similarities(
     seed: int,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """What is known of the dataset; measured now, and kept beside it, where there is an encoder."""
-    from cft.mining.dense import identity_of
     from cft.mining.hardness import save_similarities, saved_similarities, similarities_of
+    from cft.model.identity import identity_of
 
     if encoder is None or backbone is None:
         return saved_similarities(dataset.path) if dataset.is_folder else []

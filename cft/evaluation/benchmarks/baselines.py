@@ -8,7 +8,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from pydantic import Field, ValidationError
 from tqdm import tqdm
@@ -16,7 +15,6 @@ from tqdm import tqdm
 from cft.corpora.trika import TrikaCorpus
 from cft.errors import CftError, problems_of
 from cft.evaluation.contamination import find_contamination, training_data_of
-from cft.evaluation.encoders import open_encoder
 from cft.evaluation.figures import Evaluation
 from cft.evaluation.result import FIGURES, load_result
 from cft.evaluation.suites.trika import run as run_trika
@@ -150,6 +148,8 @@ def run_baselines(
     weights, prompts and verses, is loaded to be sure of its weights, but not run again. A model
     that cannot be loaded or run is a row that says why, and the others go on.
     """
+    import torch  # not where only the list of models is asked for
+
     rows = []
     started = time.perf_counter()
     with tqdm(chosen.items(), desc="baselines", unit="model", disable=not progress) as bar:
@@ -195,6 +195,8 @@ def _run(
     device: str,
     cache: Path | None,
 ) -> BaselineRow:
+    from cft.evaluation.encoders import open_encoder
+
     encoder = open_encoder(
         one.model,
         adapter=one.adapter,
