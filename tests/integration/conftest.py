@@ -8,6 +8,7 @@ import pytest
 
 from cft.home import Home
 from cft.recipe import Recipe, validated
+from tests.integration.migrated import migrated
 
 TINY: dict[str, Any] = {
     "name": "tiny",
@@ -72,6 +73,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
         )
         from prefect.testing.utilities import prefect_test_harness
 
+        database = migrated(tmp_path_factory.mktemp("prefect"), "prefect-test.db")
+        patch.setattr("prefect.testing.utilities.mkdtemp", lambda: str(database))
         results = Path(environment_of(home)["PREFECT_LOCAL_STORAGE_PATH"])
         # The heartbeat's thread takes a second to end with every flow.
         settings = {PREFECT_LOCAL_STORAGE_PATH: results, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}

@@ -15,6 +15,7 @@ from deployments.stack.members import members
 from deployments.stack.ports import is_free
 from flows.living_stack import is_up, read_record
 from tests.conftest import ROOT
+from tests.integration.migrated import migrated
 from tests.integration.server import free_port
 
 _OURS = ("PREFECT_", "MLFLOW_", "CFT_")
@@ -72,6 +73,7 @@ def local_stack(
         pools: that it serves.
     """
     home = Home(folder / "home")
+    migrated(home.prefect)
     kept = {name: one for name, one in os.environ.items() if not name.startswith(_OURS)}
     environment = kept | {"CFT_HOME": str(home.path), "PYTHONPATH": str(ROOT)} | dict(more or {})
     ports = {"--prefect-port": free_port(), "--mlflow-port": free_port()}

@@ -17,6 +17,9 @@ HASTY = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
 }
 
+# As the stacks run it: its jobs would be eight more processes that nobody has work for.
+LEAN = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+
 
 class MlflowServer:
     """An MLflow server that can be killed and started again on the same port and store."""
@@ -42,7 +45,7 @@ class MlflowServer:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env=environment | {"MLFLOW_DISABLE_TELEMETRY": "true"},
+                env=environment | LEAN,
             )  # fmt: skip
         until(self._answers, 300)
 

@@ -23,6 +23,7 @@ from prefect.states import Scheduled
 from cft.home import Home
 from flows.environment import environment_of
 from tests.conftest import ROOT
+from tests.integration.migrated import NAME, migrated
 from tests.integration.server import free_port
 from tests.integration.speaking import speaking_to
 from tests.processes import until
@@ -52,6 +53,8 @@ class Place:
         self.workers: list[subprocess.Popen[bytes]] = []
 
     def start_server(self) -> None:
+        if not (self.home.prefect / NAME).exists():
+            migrated(self.home.prefect)
         self.server = self._start(
             "server", "server", "start", "--host", "127.0.0.1", "--port", str(self.port)
         )

@@ -19,6 +19,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymen
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 
+from tests.integration.migrated import migrated
 from tests.integration.server import free_port, serving
 from tests.integration.speaking import speaking_to
 
@@ -79,6 +80,7 @@ class PrefectServer:
 @contextlib.contextmanager
 def prefect_server(folder: Path) -> Iterator[PrefectServer]:
     """A server with an empty database, until the block ends."""
+    migrated(folder / "server")
     port = free_port()
     kept = {
         name: value

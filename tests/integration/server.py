@@ -64,7 +64,7 @@ class serving:  # noqa: N801 (reads as a verb)
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGTERM)
             try:
-                self.process.wait(20)
+                self.process.wait(3)  # open connections can keep one from ending for a minute
             except subprocess.TimeoutExpired:
                 os.killpg(self.process.pid, signal.SIGKILL)
                 self.process.wait()

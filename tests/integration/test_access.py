@@ -16,6 +16,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from tests.integration.endpoints import Endpoint, answers, of_mlflow, of_openapi
+from tests.integration.migrated import migrated
+from tests.integration.mlflow_server import LEAN
 from tests.integration.server import free_port, serving
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
@@ -47,7 +49,7 @@ class Server:
 def environment(**more: str) -> dict[str, str]:
     hidden = ("PREFECT_", "MLFLOW_", "CFT_")
     kept = {name: one for name, one in os.environ.items() if not name.startswith(hidden)}
-    return kept | {"DO_NOT_TRACK": "1", "MLFLOW_DISABLE_TELEMETRY": "true"} | more
+    return kept | {"DO_NOT_TRACK": "1"} | LEAN | more
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,7 @@ def prefect(tmp_path_factory) -> Iterator[Server]:
     folder, port = tmp_path_factory.mktemp("prefect"), free_port()
     address = f"http://127.0.0.1:{port}"
     env = environment(
-        PREFECT_HOME=str(folder),
+        PREFECT_HOME=str(migrated(folder)),
         PREFECT_SERVER_API_AUTH_STRING=f"{USER}:{PASSWORD}",
         PREFECT_SERVER_ANALYTICS_ENABLED="false",
     )

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from cft.home import Home
 from tests.integration.command import run
+from tests.integration.migrated import migrated
 from tests.integration.pilot import finished_pilot
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,6 +32,7 @@ def test_a_real_backbone_learns_from_two_thousand_real_verses(tmp_path: Path):
         f"--vbt {data / 'vbt' / 'vbt.json'} --backbone {BACKBONE} {flags}"
     )
     home = tmp_path / "home"
+    migrated(Home(home).prefect)
     done = finished_pilot(run(command, tmp_path, os.environ | {"CFT_HOME": str(home)}), home)
     base, stage1 = done.figure("base", "mean/mrr"), done.figure("stage1", "mean/mrr")
     assert stage1.low > base.high

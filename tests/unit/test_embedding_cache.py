@@ -15,6 +15,7 @@ from cft.model.identity import backbone_digest
 from cft.model.text_contract import TextContract
 from cft.model.tokenizer import load_tokenizer
 from cft.recipe import ModelRecipe
+from tests.cache_writers import random_vectors, write_some
 from tests.tiny import save_backbone
 
 TEXTS = ["रामः वनम् ।", "a", "", "रामः  वनम् |", *(f"verse {n} " * (n % 9) for n in range(40))]
@@ -41,11 +42,6 @@ def counted(backbone):
 
 def shards(folder):
     return sorted(folder.glob("*/*.arrow"))
-
-
-def random_vectors(count, seed=0):
-    vector_ND = np.random.default_rng(seed).normal(size=(count, 8)).astype(np.float32)
-    return vector_ND / np.linalg.norm(vector_ND, axis=1, keepdims=True)
 
 
 @pytest.mark.parametrize("pooling", ["last", "mean"])
@@ -125,16 +121,6 @@ def test_vectors_that_were_overwritten_with_zeros_are_not_believed(tmp_path, cap
     assert not known_N.any()
     assert not vector_ND.any()
     assert "unit norm" in caplog.text
-
-
-def write_some(folder, writer, ready):
-    cache = EmbeddingCache(folder, {"model": 1}, 8)
-    ready.wait()
-    for turn in range(10):
-        ids = np.arange(turn * 10, turn * 10 + 20) + 5 * writer  # they overlap
-        cache.put(ids, random_vectors(400)[ids])
-        _, known = cache.take(ids)
-        assert known.all()
 
 
 def test_writers_at_the_same_time_lose_nothing(tmp_path):
