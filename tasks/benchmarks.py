@@ -7,8 +7,6 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from cft.evaluation.benchmarks.result import BenchmarkResult
-from cft.evaluation.benchmarks.table import benchmark_table
 from cft.files import write_atomic, write_json
 from cft.home import Home
 from cft.recipe import EvalRecipe
@@ -38,6 +36,7 @@ def run_benchmark(
         The summary as JSON.
     """
     from cft.evaluation.benchmarks.run import result_files, run_tasks
+    from cft.evaluation.benchmarks.table import benchmark_table
     from cft.evaluation.benchmarks.tasks import requests
     from cft.evaluation.mteb_encoder import MtebEncoder
 
@@ -58,6 +57,8 @@ def run_benchmark(
 @task(name="track-benchmark", cache_policy=NO_CACHE, **ON_NETWORK)
 def track_benchmark(run: TrackedRun, summary: str) -> None:
     """Log the scores as ``mteb/<task>/<score>``, the table, and mteb's own files."""
+    from cft.evaluation.benchmarks.result import BenchmarkResult
+
     found = json.loads(Path(summary).read_text(encoding="utf-8"))
     result = BenchmarkResult.model_validate(found["result"])
     run.metrics(result.metrics())
