@@ -9,14 +9,17 @@ import sys
 import warnings
 from pathlib import Path
 
-from accelerate import PartialState
+from cft.imports import importing
 
-from cft.errors import CftError
-from cft.tracking.run_directory import RunDirectory
-from cft.training.ending import leave_together, listen, record_failure
-from cft.training.job import train
-from cft.training.launch import resolve_device
-from cft.training.spec import TrainSpec
+with importing():
+    from accelerate import PartialState
+
+    from cft.errors import CftError
+    from cft.tracking.run_directory import RunDirectory
+    from cft.training.ending import leave_together, listen, record_failure
+    from cft.training.job import train
+    from cft.training.launch import resolve_device
+    from cft.training.spec import TrainSpec
 
 
 def main(argv: list[str]) -> int:

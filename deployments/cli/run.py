@@ -3,6 +3,7 @@
 from importlib import import_module
 
 from cft.home import Home
+from cft.imports import importing
 from cft.recipe import Settings
 
 
@@ -14,4 +15,6 @@ def flow(name: str, *settings: Settings) -> None:
     from flows.environment import prepare_environment
 
     prepare_environment(Home.from_environment())
-    import_module(f"flows.{name}").run_and_show(*settings)
+    with importing():
+        module = import_module(f"flows.{name}")
+    module.run_and_show(*settings)
