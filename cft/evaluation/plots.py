@@ -243,8 +243,8 @@ def _require_pairs(models: Mapping[str, Similarities], path: Path) -> None:
 
 def save_figure(figure: Figure, path: Path) -> Path:
     """Write a figure as PNG, atomically; the same figure gives the same bytes."""
-    FigureCanvasAgg(figure)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": "cft"})
+    # Not `savefig`, which lays out and visits everything twice.
+    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": "cft"})
     write_atomic(path, buffer.getvalue())
     return path

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from cft.errors import CftError
@@ -100,8 +101,11 @@ def embedding_map(
         figure, panels = _panels(len(vectors), height=4.9, sharey=False)
         for axes, (title, vector_ND) in zip(panels, vectors.items(), strict=True):
             plane_N2, share_2 = principal_plane(vector_ND)
-            for one, other in links:
-                axes.plot(*plane_N2[[one, other]].T, color=FAINT, linewidth=0.7, zorder=1)
+            if links:
+                lines_L22 = plane_N2[np.asarray(links)]
+                axes.add_collection(
+                    LineCollection(lines_L22, colors=FAINT, linewidths=0.7, zorder=1)
+                )
             for place, kind in enumerate(kinds):
                 for mark, shape in shapes.items():
                     inside_N = (group_N == kind) & (mark_N == mark)
