@@ -1,5 +1,6 @@
 """Corpus and stores: made once per content, found again by it."""
 
+from functools import lru_cache
 from pathlib import Path
 
 from prefect import task
@@ -94,8 +95,14 @@ def text_contract(recipe: ModelRecipe, backbone: Path) -> TextContract:
     Raises:
         CftError: the folder is no causal LM, or its tokenizer has no EOS.
     """
-    tokenizer = load_tokenizer(backbone, recipe.trust_remote_code)
-    return TextContract.of(recipe, tokenizer, backbone_digest(backbone))
+    return _contract(recipe.model_dump_json(), backbone, backbone_digest(backbone))
+
+
+@lru_cache(maxsize=16)  # every step of a flow asks, and a large tokenizer takes a second to read
+def _contract(recipe: str, backbone: Path, digest: str) -> TextContract:
+    model = ModelRecipe.model_validate_json(recipe)
+    tokenizer = load_tokenizer(backbone, model.trust_remote_code)
+    return TextContract.of(model, tokenizer, digest)
 
 
 def store_folder(home: Home, corpus: Path, stage: str, contract: TextContract) -> Path:

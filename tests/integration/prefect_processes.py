@@ -159,12 +159,14 @@ class Place:
     def wait(self, flow_run: str, *names: str, seconds: float = 900) -> str:
         """Wait until the run's state has one of these names."""
 
-        def reached() -> str | None:
-            time.sleep(0.5)  # the server has two cores to share with what is tested
-            state = self.read(flow_run).state
-            return state.name if state is not None and state.name in names else None
+        with self.client() as client:  # a new one for every question takes a tenth of a core
 
-        return str(until(reached, seconds))
+            def reached() -> str | None:
+                time.sleep(0.5)  # the server has two cores to share with what is tested
+                state = client.read_flow_run(UUID(flow_run)).state
+                return state.name if state is not None and state.name in names else None
+
+            return str(until(reached, seconds))
 
 
 def flow_processes(flow_run: str | None = None) -> list[psutil.Process]:
