@@ -17,6 +17,8 @@ pytestmark = pytest.mark.integration
 SCRIPT = """
 import json, os, signal, sys
 from pathlib import Path
+from transformers import AutoConfig, AutoTokenizer
+from transformers.models.llama import configuration_llama, tokenization_llama
 from cft.files import digest_folder
 from cft.recipe import DataRecipe, ModelRecipe
 from cft.triplets import prepare as preparing, store_files

@@ -230,11 +230,15 @@ def test_nothing_is_left_running_or_half_written(first_run, home: Home) -> None:
 
 def test_the_summary_tells_how_to_look(first_run, home: Home, monkeypatch) -> None:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    lines = lines_of(first_run, home)
+    (up,) = [line for line in lines if line.endswith("cft up")]
+    assert lines[lines.index(up) + 1].endswith(f":4200/runs/flow-run/{first_run['flow_run_id']}")
+    assert lines[lines.index(up) + 2].endswith(f"/runs/{first_run['mlflow_run_id']}")
+    monkeypatch.setenv("PREFECT_HOME", "/elsewhere")
     text = "\n".join(lines_of(first_run, home))
-    assert f"PREFECT_HOME={home.prefect}" in text
-    assert f"/runs/flow-run/{first_run['flow_run_id']}" in text
+    assert "PREFECT_HOME=/elsewhere" in text
     assert f"--backend-store-uri {home.local_tracking_uri}" in text
-    assert f"/runs/{first_run['mlflow_run_id']}" in text
+    assert "cft up" not in text
     monkeypatch.setenv("PREFECT_API_URL", "https://flows.example/api")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://runs.example/")
     text = "\n".join(lines_of(first_run, home))
