@@ -1,6 +1,5 @@
 """Loading a local causal LM without its head."""
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,6 @@ from cft.model.attention import AttentionPlan
 from cft.model.identity import model_folder
 from cft.model.packing import pack
 from cft.model.tokenizer import model_config, one_line
-
-logger = logging.getLogger("cft.model")
 
 
 def load_backbone(

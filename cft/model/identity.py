@@ -62,10 +62,10 @@ def identity_of(backbone: Path, adapter: Path | None) -> dict[str, str | None]:
 def weights_digest(backbone: Path | str, adapter: Path | str | None = None) -> str:
     """Identity of the weights that encode: a backbone and perhaps an adapter (16 hex digits).
 
-    :func:`backbone_digest` reads the ends of a weight file, which tells
-    pre-trained models apart. A merged adapter changes tensors in the middle only, so here a large
-    file enters by 1,024 blocks spread evenly over it; fine-tuning leaves no tensor of that
-    spacing (5 MB in a 5 GB file) untouched.
+    :func:`backbone_digest` reads the ends of a weight file, which tells pre-trained models apart. A
+    merged adapter changes tensors in the middle only, so here a large file enters by 1,024 blocks
+    spread evenly over it; fine-tuning leaves no tensor of that spacing (5 MB in a 5 GB file)
+    untouched.
     """
     folder = Path(backbone)
     files = sorted({file for pattern in _WEIGHTS for file in folder.glob(pattern)})

@@ -1,9 +1,11 @@
 """The tokenizer and the configuration of a local backbone.
 
-transformers brings torch, five seconds of imports, so it is imported when something is read: a
-flow whose data lie there already, or `cft deploy`, never waits for it.
+transformers brings torch, five seconds of imports, so it is imported when something is read:
+`cft deploy`, and flows that only look at records, never wait for it.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +28,13 @@ def load_tokenizer(path: Path | str, trust_remote_code: bool = False) -> Any:
     from transformers import AutoTokenizer
 
     folder = model_folder(path)
-    try:
+    with _reading(folder, "tokenizer", "put the backbone's tokenizer files beside its weights"):
         tokenizer = AutoTokenizer.from_pretrained(
             folder,
             config=model_config(folder, trust_remote_code),
             local_files_only=True,
             trust_remote_code=trust_remote_code,
         )
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        require_trust(error, folder)
-        raise CftError(
-            f"{folder}: no tokenizer can be read there ({one_line(error)}); "
-            "put the backbone's tokenizer files beside its weights"
-        ) from None
     if tokenizer.eos_token_id is None:
         raise CftError(
             f"{folder}: the tokenizer has no EOS token, and the embedding is read at EOS; "
@@ -57,24 +53,25 @@ def model_config(folder: Path, trust_remote_code: bool) -> Any:
 
     if (config := native_config(folder)) is not None:
         return config
-    try:
+    with _reading(folder, "model", "give a folder with config.json and weights"):
         return AutoConfig.from_pretrained(
             folder, local_files_only=True, trust_remote_code=trust_remote_code
         )
+
+
+@contextmanager
+def _reading(folder: Path, what: str, advice: str) -> Iterator[None]:
+    """Say in one line why transformers cannot read something, and what to do."""
+    try:
+        yield
     except (OSError, ValueError, KeyError, ImportError) as error:
-        require_trust(error, folder)
+        if "trust_remote_code" in str(error):
+            raise CftError(
+                f"{folder}: this backbone is Python code of its own; read the *.py files there, "
+                "then give --trust-remote-code to run them"
+            ) from None
         raise CftError(
-            f"{folder}: no model can be read there ({one_line(error)}); "
-            "give a folder with config.json and weights"
-        ) from None
-
-
-def require_trust(error: Exception, folder: Path) -> None:
-    """Raise the error in plain words where transformers asks for code that may not run."""
-    if "trust_remote_code" in str(error):
-        raise CftError(
-            f"{folder}: this backbone is Python code of its own; read the *.py files there, then "
-            "give --trust-remote-code to run them"
+            f"{folder}: no {what} can be read there ({one_line(error)}); {advice}"
         ) from None
 
 
