@@ -277,7 +277,7 @@ def test_without_a_server_it_says_how_to_start_one(monkeypatch) -> None:
 
     with (
         temporary_settings(restore_defaults={PREFECT_API_URL}),
-        pytest.raises(CftError, match=r"no Prefect server is named; start one \(`prefect server"),
+        pytest.raises(CftError, match=r"no Prefect server is named; run `cft up`"),
     ):
         require_server()
     with (
