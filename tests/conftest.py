@@ -14,6 +14,10 @@ settings.load_profile("cft")
 # processes that the tests start.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+# Before anything imports Triton: where no GPU is, its kernels run in its interpreter.
+if not Path("/dev/nvidiactl").exists():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
 ROOT = Path(__file__).resolve().parents[1]
 
 # Minutes each: begun last, they would keep one process busy when the others have nothing left.

@@ -107,10 +107,16 @@ def packed_attention(
     if attention_plan is None:
         raise ValueError("packed attention needs attention_plan=; call the model through Embedder")
     q_THD, k_TGD, v_TGD = (part[0].transpose(0, 1) for part in (query, key, value))
+    plan = attention_plan
     if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16):
-        mixed_THD = _variable_length(q_THD, k_TGD, v_TGD, attention_plan, scaling)
+        if _SHORT is not None and _SHORT.fits(query, plan.longest):
+            mixed_THD = _SHORT.short_attention(
+                q_THD, k_TGD, v_TGD, plan.borders, plan.causal, scaling
+            )
+        else:
+            mixed_THD = _variable_length(q_THD, k_TGD, v_TGD, plan, scaling)
     else:
-        mixed_THD = _bucketed(q_THD, k_TGD, v_TGD, attention_plan, scaling)
+        mixed_THD = _bucketed(q_THD, k_TGD, v_TGD, plan, scaling)
     return mixed_THD.unsqueeze(0), None
 
 
@@ -184,6 +190,16 @@ def _varlen_options() -> frozenset[str]:
     return frozenset(inspect.signature(varlen_attn).parameters)
 
 
+def _short_kernels() -> Any:
+    """Those for short texts, where torch was built for CUDA: elsewhere Triton may be missing."""
+    if torch.version.cuda is None:
+        return None
+    from cft.model import short_attention
+
+    return short_attention
+
+
 _VARLEN_OPTIONS = _varlen_options()
+_SHORT = _short_kernels()
 
 AttentionInterface.register(NAME, packed_attention)

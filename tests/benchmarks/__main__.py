@@ -15,6 +15,7 @@ from pathlib import Path
 BENCHMARKS = (
     "encoding",
     "encoding_cuda",
+    "attention_cuda",
     "training_cpu",
     "training_cuda",
     "training_limits",
