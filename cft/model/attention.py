@@ -1,16 +1,20 @@
 """Attention inside the borders of packed texts, for any transformers backbone.
 
 Registered with transformers under ``cft_packed``; the backbone calls it for every layer and hands
-on the plan that the caller of the model gave as ``attention_plan=``. Where a variable-length
-kernel exists (CUDA, half precision) it reads the pack as it is; elsewhere the texts are laid out
-in buckets of similar length, inside attention only.
+on the plan that the caller of the model gave as ``attention_plan=``. Where kernels read a pack as
+it is (CUDA, half precision), ours for short texts do or torch's for any length; elsewhere the texts
+are laid out in buckets of similar length, inside attention only.
 
 No mask function is registered: transformers then builds no mask and does not look at the position
 ids for borders, a look that would make the host wait for the device in every forward.
 """
 
 import inspect
+import os
+import shutil
+import sysconfig
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -191,8 +195,13 @@ def _varlen_options() -> frozenset[str]:
 
 
 def _short_kernels() -> Any:
-    """Those for short texts, where torch was built for CUDA: elsewhere Triton may be missing."""
-    if torch.version.cuda is None:
+    """Those for short texts, where torch was built for CUDA and a kernel can be started.
+
+    Triton builds what starts one here and now, in C: a slim image may have no compiler for it.
+    """
+    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
+    headers = Path(sysconfig.get_path("include", "posix_prefix"), "Python.h")
+    if torch.version.cuda is None or not compiler or not headers.is_file():
         return None
     from cft.model import short_attention
 

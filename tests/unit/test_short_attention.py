@@ -1,11 +1,13 @@
 """The GPU's kernels for short texts against attention of each text alone; interpreted on a CPU."""
 
+import sysconfig
 from itertools import pairwise
 
 import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+from cft.model import attention
 from cft.model import short_attention as short
 
 # Where there is a GPU they run on it, and multiply with fewer bits than float32 has.
@@ -108,3 +110,16 @@ def test_two_sizes_of_tile_have_as_many_rows() -> None:
     assert short._sizes(16, 8) == {"HEADS": 16, "GROUPS": 8, "SHARED": 2, "STACK": 2, "TILE": 32}
     alone = short._sizes(14, 2)
     assert (alone["STACK"], alone["TILE"]) == (1, short.ROWS)
+
+
+@pytest.mark.parametrize("missing", ["nothing", "CUDA", "compiler", "headers"])
+def test_they_are_left_alone_where_none_could_be_started(missing, monkeypatch, tmp_path) -> None:
+    (tmp_path / "gcc").touch(mode=0o755)
+    (tmp_path / "Python.h").touch()
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(torch.version, "cuda", None if missing == "CUDA" else "13.0")
+    monkeypatch.setenv("PATH", "" if missing == "compiler" else str(tmp_path))
+    include = tmp_path / "nowhere" if missing == "headers" else tmp_path
+    monkeypatch.setattr(sysconfig, "get_path", lambda *_: str(include))
+    found = attention._short_kernels()
+    assert found is (short if missing == "nothing" else None)
