@@ -25,7 +25,7 @@ $(READY): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "error: venv failed; on Debian and Ubuntu install python3.11-venv"; rm -rf $(VENV); exit 2; }
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev]'
-	@$(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib || true  # templates of Python 2 among them
+	@$(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib cft tasks flows deployments || true  # templates of Python 2 among them
 	@touch $@
 
 pilot: setup
