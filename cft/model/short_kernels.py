@@ -18,6 +18,13 @@ def _tile(x, place_R, real_R, column):
 
 
 @triton.jit
+def _keys(k, v, k_token, v_token, seen, length, column):
+    """A tile of keys and of their values."""
+    real = seen < length
+    return _tile(k, seen * k_token, real, column), _tile(v, seen * v_token, real, column)
+
+
+@triton.jit
 def _put(x, place_R, real_R, column, made_RD):
     """Rows of heads to where they belong, none where there is no token."""
     made_RD = made_RD.to(x.dtype.element_ty)
@@ -55,8 +62,7 @@ def forward(
         end = tl.minimum(first + TILE, length) if CAUSAL else length
         for at in range(0, end, TILE):
             seen = at + line
-            k_CD = _tile(k, seen * k_token, seen < length, column)
-            v_CD = _tile(v, seen * v_token, seen < length, column)
+            k_CD, v_CD = _keys(k, v, k_token, v_token, seen, length, column)
             score_RC = tl.dot(q_RD, tl.trans(k_CD)) * (scale * _LOG2E)
             allowed = (seen < length)[None, :]
             if CAUSAL:
@@ -122,8 +128,7 @@ def backward(
     # Keys and values: each tile of them is looked at by the queries of every head that shares it.
     for at in range(share * TILE, length, SHARES * TILE):
         seen = at + line
-        k_CD = _tile(k, seen * k_token, seen < length, column)
-        v_CD = _tile(v, seen * v_token, seen < length, column)
+        k_CD, v_CD = _keys(k, v, k_token, v_token, seen, length, column)
         gk_CD = tl.zeros((TILE, WIDTH), tl.float32)
         gv_CD = tl.zeros((TILE, WIDTH), tl.float32)
         for heads in range(0, SHARED, STACK):
@@ -154,8 +159,7 @@ def backward(
                 end = tl.minimum(first + TILE, length) if CAUSAL else length
                 for at in range(0, end, TILE):
                     seen = at + line
-                    k_CD = _tile(k, seen * k_token, seen < length, column)
-                    v_CD = _tile(v, seen * v_token, seen < length, column)
+                    k_CD, v_CD = _keys(k, v, k_token, v_token, seen, length, column)
                     _, _, _, ds_CR = _pull(
                         k_CD, v_CD, q, grad, out, sums, row * q_token + one * q_head,
                         row * g_token + one * g_head, flat, row, seen, length, column, scale, WIDTH,
