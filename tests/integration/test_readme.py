@@ -36,7 +36,7 @@ UP, STATUS, DOWN = (f".venv/bin/cft {word}" for word in ("up --detach", "status"
 REAL = ".venv/bin/cft pilot --itihasa data/itihasa --vbt data/vbt.json --num-rows 2000"
 SHORTER = (
     "--nano-max-steps 10 --stage1-max-steps 4 --stage1-warmup-steps 1 --stage2-max-steps 4 "
-    "--stage2-warmup-steps 1"
+    "--stage2-warmup-steps 1 --num-processes 1"
 )
 FETCH = ".venv/bin/cft model fetch sarvam-1"
 TRAIN = (
@@ -175,13 +175,14 @@ def test_make_test_runs_all_of_them(place: Place):
 
 @pytest.fixture(scope="module")
 def own(place: Place) -> Path:
-    """A recipe of the user's own: the pilot's, with a few steps a stage."""
+    """A recipe of the user's own: the pilot's, with a few steps a stage and one rank for them."""
     assert run(WRITE, place.folder, place.env).code == 0
     recipe = place.folder / "mine.yaml"
     text = recipe.read_text("utf-8")
     text = text.replace("name: pilot", "name: mine")
     text = re.sub(r"max_steps: (400|40)\b", "max_steps: 4", text)
     text = re.sub(r"warmup_steps: (100|10)\b", "warmup_steps: 1", text)
+    text = text.replace("num_processes: 2", "num_processes: 1")
     recipe.write_text(text, "utf-8")
     return recipe
 
