@@ -6,6 +6,8 @@ READY := $(VENV)/.ready
 # Test processes side by side; a file's tests stay in one. Beyond the cores they only disturb.
 JOBS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Of the tens of processes of a run each would compile torch and the rest again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup pilot test lint bench clean
 
@@ -18,14 +20,13 @@ help:
 
 setup: $(READY)
 
-# The stamp is written last, so an interrupted installation is taken up again. Modules are compiled
-# on every core, which pip does on one, and here and now: some environments forbid it later.
+# The stamp is written last, so an interrupted installation is taken up again. pip would compile
+# every module on one core, most of them for nobody: whoever imports one first does it instead.
 $(READY): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found; install Python 3.11 or set PYTHON=/path/to/python3.11"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "error: venv failed; on Debian and Ubuntu install python3.11-venv"; rm -rf $(VENV); exit 2; }
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev]'
-	@$(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib cft tasks flows deployments || true  # templates of Python 2 among them
 	@touch $@
 
 pilot: setup
