@@ -43,7 +43,6 @@ CANARIES = Canaries(
 )
 AUTH = CANARIES.variables["PREFECT_SERVER_API_AUTH_STRING"]
 SHORT = {
-    ("recipe", "Data", "Num Rows"): 800,
     ("recipe", "Data", "Eval Pairs"): 60,
     ("recipe", "Model", "Nano", "Max Steps"): 20,
     ("recipe", "Stage1", "Max Steps"): 24,
