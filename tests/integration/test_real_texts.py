@@ -20,10 +20,10 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]
 
 @pytest.mark.skipif(not BACKBONE.is_dir(), reason="the real corpora and backbone are not here")
 def test_a_real_backbone_learns_from_two_thousand_real_verses(tmp_path: Path):
-    # Few steps: a backbone of 19M parameters costs two cores a second a step.
+    # Few steps: a backbone of 19M parameters costs two cores two seconds a step.
     flags = (
         "--num-rows 2000 --triplet-types cross_lingual --max-length 48 "
-        "--stage1-batch-size 8 --stage1-max-steps 40 --stage1-warmup-steps 10 "
+        "--stage1-batch-size 16 --stage1-max-steps 36 --stage1-warmup-steps 10 "
         "--stage2-batch-size 8 --stage2-max-steps 4 --stage2-warmup-steps 1"
     )
     data = SHARED / "data"
