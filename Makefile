@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # Test processes side by side; a file's tests stay in one. Beyond the cores they only disturb.
 JOBS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# Of the tens of processes of a run each would compile torch and the rest again.
+# Where it is set, each of the tens of processes of a run would compile torch and the rest again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup pilot test lint bench clean

@@ -20,13 +20,14 @@ from flows.two_stage import two_stage
 from tasks.machine import supervisor
 from tasks.machine.jobs import living_jobs, stop_jobs
 from tasks.machine.watcher import watcher_of
+from tests.integration.conftest import with_ranks
 from tests.integration.prefect_processes import Place, flow_processes, kill, tail
 from tests.integration.strikes import kill_launcher, kill_rank
 from tests.processes import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(3000)]
 
-STEPS = 250
+STEPS = 150
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def recipe(tiny: Recipe) -> Recipe:
     """Steps of some hundredths of a second, with dropout, so that any lost step would show."""
     assert tiny.model.lora.dropout > 0
     stage1 = {"max_steps": STEPS, "save_steps": 10, "learning_rate": 5e-4}
-    return tiny.model_copy(
+    return with_ranks(tiny, 2).model_copy(
         update={"name": "killed", "stage1": tiny.stage1.model_copy(update=stage1)}
     )
 
@@ -146,11 +147,10 @@ def ended_like(place: Place, run: str, reference: str) -> None:
 
 
 # One run takes several blows, one after the other: each start of a flow and of its ranks costs
-# half a minute on a small machine, and the adapter at the end answers for all of them. One rank:
-# what two do when one dies is asked in test_training.py and test_flow_failures.py.
+# half a minute on a small machine, and the adapter at the end answers for all of them.
 
 
-def test_the_trainer_its_rank_the_flow_and_the_worker(
+def test_the_trainer_one_rank_the_flow_and_the_worker(
     place: Place, reference, both_stages, worker
 ) -> None:
     run = both_stages()
