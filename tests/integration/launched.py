@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from cft.recipe import LaunchRecipe, LoraRecipe, ModelRecipe, Recipe, TrainRecip
 from cft.tracking.run_directory import RunDirectory
 from cft.training.launch import launch_command, launch_environment
 from cft.training.spec import TrainSpec
+from tasks.machine import supervisor
 from tests.tiny import save_backbone, tiny_store
 
 LORA = LoraRecipe(r=8, alpha=16, dropout=0.0, target_modules=["q_proj", "v_proj", "down_proj"])
@@ -94,6 +96,21 @@ def wait_for(condition, process: subprocess.Popen) -> None:
         assert process.poll() is None, "the training ended before it could be disturbed"
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def held_at_checkpoint(far: RunDirectory) -> Callable[[], None]:
+    """Stop the clock of a supervised job at its first checkpoint; what is returned lets it go on.
+
+    A look from afar takes a second, in which a fast machine trains all that is left.
+    """
+    deadline = time.monotonic() + 120
+    while not list(far.checkpoints.glob("checkpoint-*")):
+        assert time.monotonic() < deadline, "it saves no checkpoint"
+        time.sleep(0.01)
+    pids = supervisor.members(str(supervisor.read_json(far.path / "supervisor.json")["token"]))
+    supervisor.signal_all(pids, signal.SIGSTOP)
+    assert not far.adapter.exists(), "it ended before it could be disturbed"
+    return lambda: supervisor.signal_all(pids, signal.SIGCONT)
 
 
 def losses(run: RunDirectory) -> np.ndarray:

@@ -21,7 +21,7 @@ from tasks.machine.job import JobState
 from tasks.machine.place import Place, at
 from tasks.machine.several import mirror_of
 from tasks.machine.site import Site
-from tests.integration.launched import Inputs, finish, losses
+from tests.integration.launched import Inputs, finish, held_at_checkpoint, losses
 from tests.processes import until
 from tests.sshd import Sshd, needs_sshd, running
 
@@ -146,9 +146,12 @@ def test_two_hosts_make_the_adapter_that_one_makes_and_one_loss_stops_both(
     with at(place, said.append) as (machine, job_of):
         handle = machine.start(job_of(run.path, spec))
         assert not handle.attached
-        until_checkpoint(machine, handle, run)
+        goes_on = held_at_checkpoint(far(place, run, 0))
+        while not list(run.checkpoints.glob("checkpoint-*")):
+            assert machine.poll(handle).running
         tokens = [token(place, run, rank) for rank in range(2)]
         supervisor.signal_all(supervisor.members(tokens[1]), 9)
+        goes_on()
         state = ended(machine, handle)
         assert state.state in ("failed", "killed")
         for one in tokens:
@@ -200,19 +203,19 @@ def test_a_host_that_cannot_start_leaves_no_share_on_the_other(
     until(lambda: not supervisor.members(supervisor.read_json(record).get("token", "none")), 30)
 
 
-def token(place: Place, run: RunDirectory, rank: int) -> str:
+def far(place: Place, run: RunDirectory, rank: int) -> RunDirectory:
     site = [place.site, *(site for _, site in place.others)][rank]
-    folder = Path(site.base, "runs", run.path.parent.name, mirror_of(run.path, rank).name)
-    return str(supervisor.read_json(folder / "supervisor.json")["token"])
+    return RunDirectory(
+        Path(site.base, "runs", run.path.parent.name, mirror_of(run.path, rank).name)
+    )
+
+
+def token(place: Place, run: RunDirectory, rank: int) -> str:
+    return str(supervisor.read_json(far(place, run, rank).path / "supervisor.json")["token"])
 
 
 def adapter(run: RunDirectory) -> dict[str, np.ndarray]:
     return load_file(run.adapter / "adapter_model.safetensors")
-
-
-def until_checkpoint(machine, handle, run: RunDirectory) -> None:
-    while not list(run.checkpoints.glob("checkpoint-*")):
-        assert machine.poll(handle).running, "it ended before it could be disturbed"
 
 
 def ended(machine, handle) -> JobState:

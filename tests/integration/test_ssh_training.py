@@ -19,14 +19,14 @@ from tasks.machine.site import Site, make_ready, put, training_job
 from tasks.machine.ssh.connection import Connection
 from tasks.machine.ssh.known_hosts import KnownHosts
 from tasks.machine.ssh_machine import SshMachine
-from tests.integration.launched import Inputs, finish, losses
+from tests.integration.launched import Inputs, finish, held_at_checkpoint, losses
 from tests.processes import until
 from tests.sshd import Sshd, Wire, needs_sshd, running
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200), needs_sshd]
 
 CPU = LaunchRecipe(device="cpu", num_processes=1)
-# Long enough to be seen from afar before it is over, which takes a second a look.
+# Long enough to be held after the first checkpoint and before the end.
 OPTIONS = {"max_steps": 150, "save_steps": 25}
 
 
@@ -117,8 +117,9 @@ def test_the_same_adapter_after_everything_that_can_die_has_died(
         machine = SshMachine(there, site.base, checkpoint_seconds=0, say=said.append)
         job = training_job(machine, site, run.path, TrainSpec.load(run.spec))
         handle = machine.start(job)
+        held_at_checkpoint(RunDirectory(base / "runs" / "disturbed" / "stage1"))
         while len(run.read_events()[0]) < 3:
-            assert machine.poll(handle).running, "it ended before it could be disturbed"
+            assert machine.poll(handle).running
         server.kill_sessions()
     # The watcher is gone as well; a new one finds the job alive.
     with Connection(server.settings(), hosts) as there:
@@ -126,7 +127,7 @@ def test_the_same_adapter_after_everything_that_can_die_has_died(
         handle = machine.start(job)
         assert handle.attached
         while not list(run.checkpoints.glob("checkpoint-*")):
-            assert machine.poll(handle).running, "it ended before it could be disturbed"
+            assert machine.poll(handle).running
         # The host loses power, and its disk with it: another one goes on from what came home.
         supervisor.signal_all({handle.pid}, 9)
         supervisor.end_all(lambda: supervisor.members(handle.token), 0, 10)
