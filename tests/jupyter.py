@@ -93,7 +93,7 @@ def end(base: Path) -> None:
     if record and supervisor.start_time(record["pid"]) == record["start"]:
         os.kill(record["pid"], signal.SIGKILL)
     supervisor.end_all(lambda: members(base), 0, 10)
-    # The window of its log would end by itself, once tmux has seen its supervisor's end.
+    # The window of its log would end by itself, a second later.
     words = [*TMUX, "kill-session", "-t", f"={_session(str(base))}"]
     subprocess.run(words, capture_output=True, timeout=30)
 

@@ -114,7 +114,7 @@ def stop(folder: Path, grace: float) -> dict[str, Any]:
 
 
 def _end_session(folder: Path) -> None:
-    """The window of the log ends by itself, but only once tmux has seen its supervisor's end."""
+    """Now: the window of the log ends by itself, but only when it has seen the supervisor's end."""
     session, tmux = step_host._read(folder / SETTINGS).get("session"), shutil.which("tmux")
     if session and tmux:
         step_host._tmux(tmux, "kill-session", "-t", f"={session}")

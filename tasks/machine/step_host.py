@@ -113,8 +113,21 @@ def _start(
 def _show_log(tmux: str, session: str, folder: Path) -> None:
     """A second window that shows the log for as long as the supervisor lives."""
     record = _read(folder / "supervisor.json")
-    shown = ["tail", "-n", "200", "-F", f"--pid={record['pid']}", str(folder / str(record["log"]))]
+    shown = log_words(int(record["pid"]), folder / str(record["log"]))
     _tmux(tmux, "new-window", "-t", f"={session}:", "-n", "log", shlex.join(shown))
+
+
+def log_words(pid: int, log: Path) -> list[str]:
+    """The words that show a log as it grows, until a process has ended.
+
+    Not ``tail --pid``: it takes a zombie for alive, and tmux may never reap the supervisor, since a
+    SIGCHLD is lost while libutempter has a handler of its own in (tmux issues 311 and 4559). Then
+    the window, its session and tmux's server would stay for ever.
+    """
+    state = 'sed -n "s/^State:.//p" "/proc/$0/status" || ps -o stat= -p "$0"'
+    alive = f'{{ {state}; }} 2>/dev/null | grep -q "^[^ZX]"'
+    script = f'tail -n 200 -F "$1" & while {alive}; do sleep 1; done; kill $!'
+    return ["/bin/sh", "-c", script, str(pid), str(log)]
 
 
 def _tmux(tmux: str, *words: str) -> None:

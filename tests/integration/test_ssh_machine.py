@@ -18,7 +18,7 @@ from cft.errors import CftError
 from cft.files import write_atomic
 from cft.tracking.run_directory import RunDirectory
 from tasks.machine import step_host, supervisor
-from tasks.machine.job import Job
+from tasks.machine.job import Job, session_name
 from tasks.machine.ssh.connection import Connection
 from tasks.machine.ssh.known_hosts import KnownHosts
 from tasks.machine.ssh_machine import SshMachine
@@ -105,6 +105,11 @@ class Place:
     def child(self) -> int:
         return int((self.far / "child").read_text())
 
+    def has_session(self) -> bool:
+        session = session_name(str(self.far), self.run.path)
+        words = ["tmux", *step_host.TMUX, "has-session", "-t", f"={session}"]
+        return subprocess.run(words, capture_output=True).returncode == 0
+
 
 @pytest.fixture
 def place(server, tmp_path):
@@ -117,6 +122,7 @@ def place(server, tmp_path):
         supervisor.end_all(lambda: supervisor.members(record["token"]), 0, 5)
         if supervisor.start_time(record["pid"]) == record["start"]:
             os.kill(record["pid"], signal.SIGKILL)
+    until(lambda: not place.has_session(), 30)  # whatever its job died of
 
 
 def to_the_end(machine, handle, seconds=240):

@@ -1,7 +1,9 @@
 """Steps run for real: detached, followed, attached to, killed."""
 
+import contextlib
 import os
 import signal
+import subprocess
 import threading
 from pathlib import Path
 
@@ -149,3 +151,28 @@ def test_a_log_that_was_cut_short_is_read_from_its_beginning(tmp_path: Path) -> 
     (tmp_path / "supervisor.json").write_text('{"log": "train-1.log"}')
     (tmp_path / "train-1.log").write_text("new\n")
     assert step_host.poll(tmp_path, 5000)["text"] == "new\n"
+
+
+def test_a_shown_log_ends_with_its_process_even_one_that_nobody_reaps(tmp_path) -> None:
+    log = tmp_path / "it's a log"
+    log.write_text("a line\n")
+    followed = subprocess.Popen(["sleep", "600"])
+    shown = subprocess.Popen(
+        step_host.log_words(followed.pid, log), stdout=subprocess.PIPE, start_new_session=True
+    )
+    try:
+        assert shown.stdout is not None
+        assert shown.stdout.readline() == b"a line\n"
+        with log.open("a") as file:
+            file.write("another\n")
+        assert shown.stdout.readline() == b"another\n"
+        assert shown.poll() is None
+        followed.kill()  # a zombie until it is waited for
+        assert shown.wait(30) == 0
+        assert shown.stdout.read() == b"", "no tail holds it open"
+    finally:
+        followed.kill()
+        followed.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(shown.pid, signal.SIGKILL)
+        shown.wait()
