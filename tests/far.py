@@ -10,7 +10,7 @@ from pathlib import Path
 from cft.files import write_json
 from cft.home import Home
 from cft.tracking.run_directory import RunDirectory
-from tasks.machine import supervisor
+from tasks.machine import process_table, supervisor
 from tasks.machine.hire import SETTINGS, lease_folder
 from tasks.machine.host import own_host
 from tasks.machine.job import Handle, Job
@@ -80,6 +80,6 @@ def far_run(server: Sshd, folder: Path) -> Iterator[Far]:
     finally:
         record = supervisor.read_json(far.there / "supervisor.json")
         if record:
-            supervisor.end_all(lambda: supervisor.members(record["token"]), 0, 5)
-            if supervisor.start_time(record["pid"]) == record["start"]:
+            process_table.end_all(lambda: process_table.members(record["token"]), 0, 5)
+            if process_table.start_time(record["pid"]) == record["start"]:
                 os.kill(record["pid"], signal.SIGKILL)

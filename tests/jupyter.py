@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from websockets.sync.client import connect
 
-from tasks.machine import supervisor
+from tasks.machine import process_table, supervisor
 from tasks.machine.notebook import _session
 
 TMUX = ["tmux", "-L", "cft", "-f", "/dev/null"]
@@ -84,15 +84,15 @@ def job(base: Path) -> dict:
 def members(base: Path) -> set[int]:
     """Living processes of it: the server, kernels, terminals."""
     record = job(base)
-    return supervisor.members(record["token"]) if record else set()
+    return process_table.members(record["token"]) if record else set()
 
 
 def end(base: Path) -> None:
     """Leave nothing of it, whatever the test has done."""
     record = job(base)
-    if record and supervisor.start_time(record["pid"]) == record["start"]:
+    if record and process_table.start_time(record["pid"]) == record["start"]:
         os.kill(record["pid"], signal.SIGKILL)
-    supervisor.end_all(lambda: members(base), 0, 10)
+    process_table.end_all(lambda: members(base), 0, 10)
     # The window of its log would end by itself, a second later.
     words = [*TMUX, "kill-session", "-t", f"={_session(str(base))}"]
     subprocess.run(words, capture_output=True, timeout=30)

@@ -9,7 +9,8 @@ from cft.files import write_json
 from cft.home import Home
 from deployments.stack.members import end
 from flows.living_stack import LOCK, RECORD, read_record
-from tasks.machine.supervisor import start_time, try_lock
+from tasks.machine.process_table import start_time
+from tasks.machine.supervisor import try_lock
 
 LOGS = "logs"
 RUNS_GRACE = 20.0  # seconds for flow runs and jobs, which tell the server of their end

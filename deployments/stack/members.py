@@ -5,7 +5,7 @@ import contextlib
 import psutil
 
 from deployments.stack.process import TOKEN
-from tasks.machine.supervisor import end_all
+from tasks.machine.process_table import end_all
 
 
 def members(token: str) -> set[int]:

@@ -28,7 +28,8 @@ from deployments.stack.ports import chosen
 from deployments.stack.process import Process
 from deployments.stack.services import MLFLOW_PORT, POOLS, PREFECT_PORT, Ports, client_environment
 from flows.living_stack import RECORD
-from tasks.machine.supervisor import start_time, try_lock
+from tasks.machine.process_table import start_time
+from tasks.machine.supervisor import try_lock
 
 INTERVAL = 0.5  # seconds between two looks until all is ready
 STEADY_INTERVAL = 2.0  # and from then on

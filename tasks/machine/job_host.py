@@ -1,7 +1,7 @@
 """The host's side of a job: what is new in its run directory, and how to end all of it.
 
-It lies in the run directory beside :mod:`step_host` and :mod:`supervisor` and uses only them and
-the standard library. Every answer is one line of JSON::
+It lies in the run directory beside :mod:`step_host` and :mod:`supervisor` and uses only what is
+sent there and the standard library. Every answer is one line of JSON::
 
     python3 RUN/job_host.py sync '{"events.jsonl": 1234, ...}'
     python3 RUN/job_host.py stop GRACE
@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 if __package__:
-    from tasks.machine import step_host, supervisor
+    from tasks.machine import process_table, step_host, supervisor
 else:  # on a host they lie beside this file
+    import process_table  # type: ignore[no-redef]
     import step_host  # type: ignore[no-redef]
     import supervisor  # type: ignore[no-redef]
 
@@ -49,7 +50,7 @@ def sync(run: Path, offsets: dict[str, int]) -> dict[str, Any]:
             files[path.name] = [start, base64.b64encode(data).decode()]
         more = more or start + len(data) < size
     if not alive and status.get("state", "running") in ("running", "waiting"):
-        rebooted = record.get("boot_id") not in (None, "", supervisor.boot_id())
+        rebooted = record.get("boot_id") not in (None, "", process_table.boot_id())
         status |= {
             "state": "killed",
             "exit_code": None,
@@ -82,16 +83,19 @@ def stop(run: Path, grace: float) -> dict[str, Any]:
     while step_host._alive(run) and time.monotonic() < deadline:
         time.sleep(0.05)
     record = step_host._read(run / "supervisor.json")
-    if step_host._alive(run) and supervisor.start_time(record.get("pid", 0)) == record.get("start"):
-        supervisor.signal_all({record["pid"]}, 9)  # it hangs: its job is ended from here
+    began = process_table.start_time(record.get("pid", 0))
+    if step_host._alive(run) and began == record.get("start"):
+        process_table.signal_all({record["pid"]}, 9)  # it hangs: its job is ended from here
     token = str(record.get("token", ""))
-    left = supervisor.end_all(lambda: supervisor.members(token), grace, 5.0) if token else set()
+    left = set[int]()
+    if token:
+        left = process_table.end_all(lambda: process_table.members(token), grace, 5.0)
     return {"left": sorted(left)}
 
 
 def _members(record: dict[str, Any]) -> bool:
     token = record.get("token")
-    return bool(token and supervisor.members(str(token)))
+    return bool(token and process_table.members(str(token)))
 
 
 def _checkpoints(run: Path) -> list[str]:

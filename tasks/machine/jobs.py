@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cft.errors import CftError
 from cft.home import Home
-from tasks.machine import supervisor
+from tasks.machine import process_table, supervisor
 from tasks.machine.job import Handle, JobState
 from tasks.machine.local import LocalMachine
 
@@ -92,9 +92,9 @@ def _living(home: Home, flow_run_id: str) -> Iterator[FoundJob]:
         if tokens is None:
             # One look at all processes: with a look for each of a thousand old runs, finding the
             # one that lives would take minutes.
-            tokens = carried(supervisor.TOKEN)
+            tokens = carried(process_table.TOKEN)
         pid = known.get("pid")
-        supervised = isinstance(pid, int) and supervisor.start_time(pid) == known.get("start")
+        supervised = isinstance(pid, int) and process_table.start_time(pid) == known.get("start")
         if not supervised and known.get("token") not in tokens:
             continue
         try:
@@ -115,9 +115,9 @@ def _living(home: Home, flow_run_id: str) -> Iterator[FoundJob]:
 def carried(variable: str) -> set[str]:
     """Values of an environment variable among the processes of this host."""
     found, mark = set(), f"{variable}=".encode()
-    for pid in supervisor.processes():
+    for pid in process_table.processes():
         with contextlib.suppress(OSError):  # gone, or another user's
-            for entry in (supervisor.PROC / str(pid) / "environ").read_bytes().split(b"\0"):
+            for entry in (process_table.PROC / str(pid) / "environ").read_bytes().split(b"\0"):
                 if entry.startswith(mark):
                     found.add(entry.removeprefix(mark).decode(errors="replace"))
     return found

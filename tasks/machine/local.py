@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from cft.errors import CftError
-from tasks.machine import supervisor
+from tasks.machine import process_table, supervisor
 from tasks.machine.job import Handle, Job, JobState
 
 START_SECONDS = 30.0
@@ -139,15 +139,17 @@ class LocalMachine:
             if self._supervisor_lives(handle):  # it hangs: its job is ended from here
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(handle.pid, signal.SIGKILL)
-        supervisor.end_all(lambda: supervisor.members(handle.token), self.grace, KERNEL_SECONDS)
+        process_table.end_all(
+            lambda: process_table.members(handle.token), self.grace, KERNEL_SECONDS
+        )
         return self.poll(handle)
 
     def _alive(self, handle: Handle) -> bool:
-        return self._supervisor_lives(handle) or bool(supervisor.members(handle.token))
+        return self._supervisor_lives(handle) or bool(process_table.members(handle.token))
 
     @staticmethod
     def _supervisor_lives(handle: Handle) -> bool:
-        return supervisor.start_time(handle.pid) == handle.start
+        return process_table.start_time(handle.pid) == handle.start
 
     def _handle(self, run: Path, record: dict[str, object], *, attached: bool) -> Handle:
         try:
@@ -157,7 +159,7 @@ class LocalMachine:
                 pid=int(str(record["pid"])),
                 # Start times count from the boot: after a reboot a pid may meet its double.
                 start=str(record["start"])
-                if record.get("boot_id") == supervisor.boot_id()
+                if record.get("boot_id") == process_table.boot_id()
                 else "before the last boot",
                 token=str(record["token"]),
                 attached=attached,

@@ -1,8 +1,8 @@
 """The host's side of a notebook: starts the server, says where it listens, and ends all of it.
 
-It lies in the notebook's folder beside :mod:`job_host`, :mod:`step_host` and :mod:`supervisor` and
-uses only them and the standard library. The supervisor runs ``serve``; every other answer is one
-line of JSON::
+It lies in the notebook's folder beside :mod:`job_host`, :mod:`step_host` and :mod:`process_table`
+and uses only them and the standard library. The supervisor runs ``serve``; every other answer is
+one line of JSON::
 
     python3 NOTEBOOK/notebook_host.py serve
     python3 NOTEBOOK/notebook_host.py state
@@ -25,11 +25,11 @@ from pathlib import Path
 from typing import Any
 
 if __package__:
-    from tasks.machine import job_host, step_host, supervisor
+    from tasks.machine import job_host, process_table, step_host
 else:  # on a host they lie beside this file
     import job_host  # type: ignore[no-redef]
+    import process_table  # type: ignore[no-redef]
     import step_host  # type: ignore[no-redef]
-    import supervisor  # type: ignore[no-redef]
 
 SETTINGS, TOKEN_FILE, RUNTIME = "notebook.json", "token", "runtime"
 LOOPBACK = "127.0.0.1"
@@ -144,7 +144,7 @@ def listens(pid: int, port: int) -> bool:
 
 
 def _started(pid: int | None) -> str | None:
-    return supervisor.start_time(pid) if pid else None
+    return process_table.start_time(pid) if pid else None
 
 
 def _text(path: Path) -> str:

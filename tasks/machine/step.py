@@ -20,7 +20,7 @@ from typing import Any
 from tqdm import tqdm
 
 from cft.errors import CftError
-from tasks.machine import step_host, supervisor
+from tasks.machine import process_table, step_host, supervisor
 from tasks.machine.remote import Clock, Remote, Result, SystemClock
 
 logger = logging.getLogger("cft.machine")
@@ -162,7 +162,11 @@ def start_program(
     The host's own files go along. Nothing is quoted, and no file's content is seen in the host's
     list of processes.
     """
-    own = {"supervisor.py": source_of(supervisor), "step_host.py": source_of(step_host)}
+    own = {
+        "process_table.py": source_of(process_table),
+        "supervisor.py": source_of(supervisor),
+        "step_host.py": source_of(step_host),
+    }
     asked = f"{folder!r}, {own | files!r}, {command!r}, options={options!r}, session={session!r}"
     return f"{own['step_host.py']}\nprint(json.dumps(start({asked})))\n".encode()
 

@@ -2,8 +2,8 @@
 
     python supervisor.py RUN_DIR [--grace SECONDS] [--slot FILE] [--timeout SECONDS] -- COMMAND ...
 
-Only the standard library is used, so this one file can be copied to any machine. It keeps in
-``RUN_DIR``:
+Only the standard library is used, so that this file, with :mod:`process_table` beside it, can be
+copied to any machine. It keeps in ``RUN_DIR``:
 
     train-<YYYYMMDDHHMMSS>.log   everything the command prints
     supervisor.json              pids, start times, boot id: who to ask and whom to signal
@@ -34,15 +34,17 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-TOKEN = "CFT_JOB"  # environment variable that marks every process of a job
+if __package__:
+    from tasks.machine import process_table
+else:  # started as a script, here or on a host: it lies beside this file
+    import process_table  # type: ignore[no-redef]
+
 BUSY = 3  # exit code: the run directory has a living supervisor
 SLOT_INTERVAL = 0.25  # seconds between two looks at a slot that is taken
-PROC = Path("/proc")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -74,104 +76,6 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def boot_id() -> str:
-    """Changes with every boot; empty where the system has none."""
-    try:
-        return (PROC / "sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
-
-
-def processes() -> dict[int, tuple[int, str]]:
-    """Living processes: pid to (parent pid, start time). Zombies are dead."""
-    table = {}
-    if PROC.joinpath("self/stat").exists():
-        for entry in PROC.iterdir():
-            if entry.name.isdigit():
-                with contextlib.suppress(OSError, ValueError, IndexError):
-                    # The name in parentheses may itself hold spaces and parentheses.
-                    fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                    if fields[0] not in "ZX":
-                        table[int(entry.name)] = (int(fields[1]), fields[19])
-        return table
-    listing = subprocess.run(
-        ["ps", "-axo", "pid=,ppid=,stat=,lstart="], capture_output=True, text=True, check=True
-    )
-    for line in listing.stdout.splitlines():
-        pid, parent, state, start = line.split(None, 3)
-        if not state.startswith("Z"):
-            table[int(pid)] = (int(parent), start.strip())
-    return table
-
-
-def start_time(pid: int) -> str | None:
-    """When a living process began, or None: with the pid it names one process for ever."""
-    try:
-        fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        if PROC.joinpath("self/stat").exists():
-            return None
-        return processes().get(pid, (0, None))[1]
-    return None if fields[0] in "ZX" else fields[19]
-
-
-def members(token: str, root: int | None = None) -> set[int]:
-    """Pids of a job: those that carry its token, and the descendants of ``root`` (not itself)."""
-    table = processes()
-    found = {pid for pid in table if _carries(pid, token)}
-    if root is not None:
-        children: dict[int, list[int]] = {}
-        for pid, (parent, _) in table.items():
-            children.setdefault(parent, []).append(pid)
-        queue = list(children.get(root, []))
-        while queue:
-            pid = queue.pop()
-            if pid not in found:
-                found.add(pid)
-            queue.extend(children.get(pid, []))
-        found.discard(root)
-    return found - {os.getpid()}
-
-
-def _carries(pid: int, token: str) -> bool:
-    try:
-        environment = (PROC / str(pid) / "environ").read_bytes()
-    except OSError:  # gone, or another user's
-        return False
-    return f"{TOKEN}={token}".encode() in environment.split(b"\0")
-
-
-def signal_all(pids: set[int], number: int) -> None:
-    """Send a signal to each process that is still there."""
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, number)
-
-
-def end_all(alive: Callable[[], set[int]], grace: float, patience: float | None = None) -> set[int]:
-    """TERM to all, then KILL to those left after ``grace`` seconds, until none is left.
-
-    Args:
-        alive: who is still there.
-        grace: seconds between TERM and KILL.
-        patience: seconds to wait after KILL for processes that the kernel holds (a driver, a dead
-            network disk); without it for ever.
-
-    Returns:
-        Those that are left after all.
-    """
-    deadline = time.monotonic() + grace
-    signal_all(alive(), signal.SIGTERM)
-    while left := alive():
-        now = time.monotonic()
-        if now >= deadline:
-            signal_all(left, signal.SIGKILL)
-        if patience is not None and now >= deadline + patience:
-            break
-        time.sleep(0.05)
-    return left
 
 
 class Supervisor:
@@ -222,7 +126,7 @@ class Supervisor:
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
                     pass_fds=slot,
-                    env=os.environ | {TOKEN: self.token, "PYTHONUNBUFFERED": "1"},
+                    env=os.environ | {process_table.TOKEN: self.token, "PYTHONUNBUFFERED": "1"},
                 )
         except OSError as error:
             log.write_text(f"{self.command[0]}: {error.strerror}\n", encoding="utf-8")
@@ -232,9 +136,12 @@ class Supervisor:
         self._record(child, log)
         self._wait(child)
         # Ranks whose launcher died would go on for ever: nothing of the job may outlive its end.
-        end_all(lambda: members(self.token, os.getpid()), self.grace)
+        process_table.end_all(self._members, self.grace)
         self._finish(child.pid, child.returncode)
         return child.returncode if child.returncode >= 0 else 128 - child.returncode
+
+    def _members(self) -> set[int]:
+        return process_table.members(self.token, os.getpid())
 
     def _stop(self, number: int, frame: Any) -> None:
         self.stop_asked = True
@@ -257,7 +164,7 @@ class Supervisor:
         while not self.stop_asked:
             locked = try_lock(handle)
             holder = read_json(slot)
-            if locked and not (holder and members(str(holder.get("token")))):
+            if locked and not (holder and process_table.members(str(holder.get("token")))):
                 line = json.dumps({"run": str(self.run), "token": self.token, "pid": os.getpid()})
                 os.pwrite(handle, line.encode() + b"\n", 0)
                 os.ftruncate(handle, len(line) + 1)
@@ -290,11 +197,11 @@ class Supervisor:
             {
                 "token": self.token,
                 "pid": os.getpid(),
-                "start": start_time(os.getpid()),
+                "start": process_table.start_time(os.getpid()),
                 "child_pid": pid,
                 "child_pgid": pid,
-                "child_start": start_time(pid) if pid else None,
-                "boot_id": boot_id(),
+                "child_start": process_table.start_time(pid) if pid else None,
+                "boot_id": process_table.boot_id(),
                 "log": log.name,
                 "command": self.command,
             },
@@ -308,7 +215,7 @@ class Supervisor:
                 self.stop_asked = True
             if self.stop_asked:
                 self.stopped = True
-                end_all(lambda: members(self.token, os.getpid()), self.grace)
+                process_table.end_all(self._members, self.grace)
                 child.wait()
                 return
             if time.monotonic() >= next_beat:

@@ -17,7 +17,7 @@ from cft.recipe import LaunchRecipe, LoraRecipe, ModelRecipe, Recipe, TrainRecip
 from cft.tracking.run_directory import RunDirectory
 from cft.training.launch import launch_command, launch_environment
 from cft.training.spec import TrainSpec
-from tasks.machine import supervisor
+from tasks.machine import process_table, supervisor
 from tests.tiny import save_backbone, tiny_store
 
 LORA = LoraRecipe(r=8, alpha=16, dropout=0.0, target_modules=["q_proj", "v_proj", "down_proj"])
@@ -107,10 +107,10 @@ def held_at_checkpoint(far: RunDirectory) -> Callable[[], None]:
     while not list(far.checkpoints.glob("checkpoint-*")):
         assert time.monotonic() < deadline, "it saves no checkpoint"
         time.sleep(0.01)
-    pids = supervisor.members(str(supervisor.read_json(far.path / "supervisor.json")["token"]))
-    supervisor.signal_all(pids, signal.SIGSTOP)
+    pids = process_table.members(str(supervisor.read_json(far.path / "supervisor.json")["token"]))
+    process_table.signal_all(pids, signal.SIGSTOP)
     assert not far.adapter.exists(), "it ended before it could be disturbed"
-    return lambda: supervisor.signal_all(pids, signal.SIGCONT)
+    return lambda: process_table.signal_all(pids, signal.SIGCONT)
 
 
 def losses(run: RunDirectory) -> np.ndarray:

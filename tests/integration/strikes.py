@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cft.home import Home
 from cft.tracking.run_directory import RunDirectory
-from tasks.machine import supervisor
+from tasks.machine import process_table, supervisor
 
 
 def folders(home: Home) -> set[Path]:
@@ -42,7 +42,7 @@ def ranks(run: RunDirectory) -> list[int]:
     """Pids of the training processes of a run, found by their command line."""
     token = supervisor.read_json(run.path / "supervisor.json")["token"]
     found = []
-    for pid in supervisor.members(token):
+    for pid in process_table.members(token):
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         if b"cft.training.main" in words and b"accelerate.commands.launch" not in words:
             found.append(pid)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from cft.errors import CftError
-from tasks.machine import supervisor
+from tasks.machine import process_table, supervisor
 from tasks.machine.environment import builder
 from tasks.machine.environment.ensure import Contents, Environment, ensure_environment
 from tasks.machine.environment.settings import EnvironmentSettings
@@ -183,7 +183,7 @@ def test_a_killed_build_leaves_no_name_and_two_that_take_it_up_make_one(
         until(imports.exists, 120)
         (record,) = Path(settings.root).glob("steps/*/supervisor.json")
         found = supervisor.read_json(record)
-        pids = [found["pid"], *supervisor.members(found["token"])]
+        pids = [found["pid"], *process_table.members(found["token"])]
         assert len(pids) >= 3, "the supervisor, the builder and the import"
         for pid in pids:
             os.kill(pid, signal.SIGKILL)

@@ -26,7 +26,7 @@ from cft.tracking.run_directory import RunDirectory
 from cft.tracking.runs import Tracking
 from cft.training.spec import TrainSpec
 from flows.two_stage import two_stage
-from tasks.machine import supervisor
+from tasks.machine import process_table, supervisor
 from tasks.machine.local import LocalMachine
 from tasks.train import TrainingError, train_stage
 from tests.integration.conftest import with_ranks
@@ -83,7 +83,8 @@ def test_kill_9_of_the_trainer(home: Home, long: Recipe, strike, how: str) -> No
     assert state.name == "Failed"
     assert log[-1] in state.message
     assert status_by_role(home, job) == {"two-stage": "FAILED", "stage1": "FAILED"}
-    assert supervisor.members(supervisor.read_json(run.path / "supervisor.json")["token"]) == set()
+    record = supervisor.read_json(run.path / "supervisor.json")
+    assert process_table.members(record["token"]) == set()
     assert not run.adapter.exists()
     assert not (run.path.parent / "results").exists()
     names = {path.name for path in run.path.iterdir()}
@@ -213,7 +214,8 @@ def test_a_stopped_flow_leaves_no_process_and_says_killed(
     assert run is not None, driven.output.read_text(encoding="utf-8")[-2000:]
     assert code != 0
     assert driven.left() == [], "the temporary server ends with the flow"
-    assert supervisor.members(supervisor.read_json(run.path / "supervisor.json")["token"]) == set()
+    record = supervisor.read_json(run.path / "supervisor.json")
+    assert process_table.members(record["token"]) == set()
     assert run.read_status()["state"] == "killed"
     assert run.read_status()["ended"] - struck[0] < 15
     assert list(run.checkpoints.glob("checkpoint-*")), "the last checkpoint is kept"
@@ -252,7 +254,7 @@ def test_kill_9_of_the_flow_spares_the_job_and_a_retry_takes_it_up(
     with pytest.raises(TrainingError, match="killed by signal 9"):
         retried()
     assert len(list(run.path.glob("train-*.log"))) == 1, "it was not started a second time"
-    assert supervisor.members(handle.token) == set()
+    assert process_table.members(handle.token) == set()
     history = tracking.client.get_metric_history(seen[0], "train/loss")
     logged = [e["step"] for e in run.read_events(0)[0] if "train/loss" in e.get("values", {})]
     assert sorted(point.step for point in history) == logged, "each step once, none lost"

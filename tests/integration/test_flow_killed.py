@@ -17,7 +17,7 @@ from cft.tracking.run_directory import RunDirectory
 from flows.forms import TrainSettings
 from flows.train import train
 from flows.two_stage import two_stage
-from tasks.machine import supervisor
+from tasks.machine import process_table, supervisor
 from tasks.machine.jobs import living_jobs, stop_jobs
 from tasks.machine.watcher import watcher_of
 from tests.integration.conftest import with_ranks
@@ -112,9 +112,9 @@ def token(folder: RunDirectory) -> str:
 
 def held(folder: RunDirectory) -> Callable[[], None]:
     """Stop the job's clock, so that it is still in mid-training when the retry has started."""
-    pids = supervisor.members(token(folder))
-    supervisor.signal_all(pids, signal.SIGSTOP)
-    return lambda: supervisor.signal_all(pids, signal.SIGCONT)
+    pids = process_table.members(token(folder))
+    process_table.signal_all(pids, signal.SIGSTOP)
+    return lambda: process_table.signal_all(pids, signal.SIGCONT)
 
 
 def logs(folder: RunDirectory) -> list[Path]:
@@ -226,7 +226,7 @@ def test_cancellation_without_a_worker(place: Place, reference, one_stage, worke
 def failed(place: Place, run: str, folder: RunDirectory) -> None:
     """The run says so, and nothing of its job is left."""
     assert place.wait(run, "Failed", "Crashed", "Completed") == "Failed"
-    assert supervisor.members(token(folder)) == set()
+    assert process_table.members(token(folder)) == set()
     assert set(mlflow_status(place.home, run).values()) == {"FAILED"}
 
 
@@ -235,7 +235,7 @@ def cancelled(place: Place, run: str, folder: RunDirectory) -> None:
     began = time.monotonic()
     with place.client() as client:
         client.set_flow_run_state(UUID(run), Cancelling())
-    until(lambda: not supervisor.members(token(folder)), 20)
+    until(lambda: not process_table.members(token(folder)), 20)
     assert time.monotonic() - began < 15
     until(lambda: folder.read_status()["state"] == "killed", 5)
     assert list(folder.checkpoints.glob("checkpoint-*"))

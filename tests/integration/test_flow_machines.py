@@ -31,7 +31,7 @@ from flows.notebook import notebook
 from flows.sweep import sweep
 from flows.train import train
 from flows.two_stage import two_stage
-from tasks.machine import supervisor
+from tasks.machine import process_table, supervisor
 from tasks.machine.hire import identity_of, lease_folder
 from tasks.machine.notebook import notebook_at
 from tasks.machine.provider.ledger import ledger_of
@@ -238,8 +238,8 @@ def test_after_kill_9_of_worker_and_flow_the_run_attaches_finishes_and_gives_bac
     assert len(account.living) == 1
     # It must still be in mid-training when the retry has come so far, which takes half a minute.
     there = RunDirectory(base / "runs" / run / "stage1")
-    pids = supervisor.members(str(supervisor.read_json(there.path / "supervisor.json")["token"]))
-    supervisor.signal_all(pids, signal.SIGSTOP)
+    pids = process_table.members(str(supervisor.read_json(there.path / "supervisor.json")["token"]))
+    process_table.signal_all(pids, signal.SIGSTOP)
     kill(worker)
     for process in flow_processes(run):
         process.kill()
@@ -253,7 +253,7 @@ def test_after_kill_9_of_worker_and_flow_the_run_attaches_finishes_and_gives_bac
     try:
         place.retry(run)
         until(lambda: watcher_of(folder.path).state == "alive", 600)
-        supervisor.signal_all(pids, signal.SIGCONT)
+        process_table.signal_all(pids, signal.SIGCONT)
         assert place.wait(run, "Completed", "Failed", "Crashed") == "Completed", tail(
             place.home.path / "worker.log"
         )
@@ -291,7 +291,7 @@ def test_cancelling_ends_the_job_keeps_what_it_saved_and_gives_the_machine_back(
         began = time.monotonic()
         with place.client() as client:
             client.set_flow_run_state(UUID(run), Cancelling())
-        until(lambda: not supervisor.members(str(record["token"])), 60)
+        until(lambda: not process_table.members(str(record["token"])), 60)
         assert time.monotonic() - began < 20, "every rank has ended soon"
         until(lambda: not account.living, 120)
         assert place.wait(run, "Cancelled", "Failed", "Completed") == "Cancelled"

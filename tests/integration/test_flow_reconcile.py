@@ -23,7 +23,7 @@ from cft.home import Home
 from cft.tracking.runs import Tracking
 from flows.forms_reconcile import ReconcileSettings
 from flows.reconcile import reconcile
-from tasks.machine import supervisor
+from tasks.machine import process_table, supervisor
 from tasks.machine.job import Job
 from tasks.machine.jobs import living_jobs, stop_jobs
 from tasks.machine.local import LocalMachine
@@ -165,7 +165,7 @@ def test_a_cancelled_run_loses_its_job(
     token = supervisor.read_json(folder / "supervisor.json")["token"]
     result = reconcile(NOW)
     assert done(result, run) == [("stop", True)]
-    assert supervisor.members(token) == set()
+    assert process_table.members(token) == set()
     assert status_of(home, row) == "KILLED"
     assert any(run in line for line in result["tracking"])
 
@@ -229,7 +229,7 @@ def test_a_job_lost_with_its_host_is_taken_up(
     run = begun(client, deployment, Running())
     folder = sleeping_job(home, run)
     record = supervisor.read_json(folder / "supervisor.json")
-    for pid in [record["pid"], *supervisor.members(record["token"])]:
+    for pid in [record["pid"], *process_table.members(record["token"])]:
         os.kill(pid, signal.SIGKILL)
     killed_watcher(folder)
     until(lambda: not living_jobs(home))

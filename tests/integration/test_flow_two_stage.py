@@ -32,7 +32,7 @@ from cft.tracking.run_directory import RunDirectory
 from flows.summary import lines_of
 from flows.two_stage import two_stage
 from tasks.data import store_folder, text_contract, tokenise
-from tasks.machine import supervisor
+from tasks.machine import process_table, supervisor
 from tasks.steps import Steps
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
@@ -220,7 +220,7 @@ def _model_folder(client: MlflowClient, source: str) -> Path:
 
 def test_nothing_is_left_running_or_half_written(first_run, home: Home) -> None:
     for record in home.runs.rglob("supervisor.json"):
-        assert supervisor.members(supervisor.read_json(record)["token"]) == set()
+        assert process_table.members(supervisor.read_json(record)["token"]) == set()
     assert not list(home.path.rglob("*.partial"))
     for stage in ("stage1", "stage2"):
         run = RunDirectory(Path(first_run["run_directory"]) / stage)

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from cft.home import Home
 from cft.tracking.run_directory import RunDirectory
 from deployments.cli import machines_command
-from tasks.machine import supervisor
+from tasks.machine import process_table
 from tasks.machine.host import Host, own_host
 from tasks.machine.job import Job
 from tasks.machine.jobs import stop_jobs
@@ -94,7 +94,7 @@ def test_attach_shows_the_job_takes_no_keys_and_is_left_as_tmux_is(far) -> None:
         until(shown, 60)
         os.write(terminal, b"\x03")  # to the job it would be the end
         time.sleep(0.5)
-        assert supervisor.members(handle.token)
+        assert process_table.members(handle.token)
         os.write(terminal, b"\x02d")
 
         def left():
@@ -109,7 +109,7 @@ def test_attach_shows_the_job_takes_no_keys_and_is_left_as_tmux_is(far) -> None:
         if not ended:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-    assert supervisor.members(handle.token), "who leaves leaves it at work"
+    assert process_table.members(handle.token), "who leaves leaves it at work"
 
 
 def test_the_systems_ssh_goes_through_the_host_in_between(server, tmp_path) -> None:
@@ -135,11 +135,11 @@ def test_stop_ends_the_job_on_its_host_and_attach_has_nothing_left(far) -> None:
     done = CliRunner().invoke(machines_command, ["stop", RUN], input="n\n")
     assert done.exit_code == 1
     assert f"stage1 of {RUN}, on {USER}@127.0.0.1" in done.output
-    assert supervisor.members(handle.token)
+    assert process_table.members(handle.token)
     shown = machines("stop", RUN[:8], "--stage", "stage1", "--yes").output
     assert "stage1: killed" in shown
-    assert supervisor.members(handle.token) == set()
-    assert supervisor.start_time(far.child) is None
+    assert process_table.members(handle.token) == set()
+    assert process_table.start_time(far.child) is None
     assert (far.run.checkpoints / "checkpoint-1").is_dir()
     assert "no job of it lives" in machines("stop", RUN, "--yes").output
     assert "stage1 has ended (killed" in refused("attach", RUN)

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from cft.errors import CftError
-from tasks.machine import supervisor
+from tasks.machine import process_table
 from tasks.machine.notebook import notebook_at, start_notebook, stop_notebook
 from tasks.machine.ssh.connection import Connection
 from tasks.machine.ssh.known_hosts import KnownHosts
@@ -163,7 +163,7 @@ def test_stopping_ends_every_process_even_without_a_supervisor(there, tmp_path) 
         family = members(tmp_path)
         assert len(family) >= 3, "the server, a kernel and what it started"
         assert stop_notebook(there, str(tmp_path))
-        assert not any(supervisor.start_time(pid) for pid in family), "a zombie has no start"
+        assert not any(process_table.start_time(pid) for pid in family), "a zombie has no start"
         assert notebook_at(there, str(tmp_path)) is None
         assert not (tmp_path / "notebook" / "token").exists()
         assert not has_session(first.session)

@@ -20,7 +20,7 @@ from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelling
 
 from cft.home import Home
-from tasks.machine import supervisor
+from tasks.machine import process_table, supervisor
 from tasks.machine.jobs import living_jobs, stop_jobs
 from tests.integration.pushed_flows import waits
 from tests.ntfy import Sink, serve_ntfy
@@ -95,7 +95,7 @@ def started(home: Home, title: str) -> tuple[str, int]:
 
 def job_of(home: Home, flow_run_id: str) -> set[int]:
     record = home.runs / flow_run_id / "stage1" / "supervisor.json"
-    return supervisor.members(supervisor.read_json(record)["token"])
+    return process_table.members(supervisor.read_json(record)["token"])
 
 
 def test_a_process_that_is_killed(home: Home, sink: Sink, log: Path) -> None:

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from cft.errors import CftError
-from tasks.machine import supervisor
+from tasks.machine import process_table, supervisor
 from tasks.machine.hire import lease_folder
 from tasks.machine.provider.ledger import ledger_of
 from tasks.machine.remote_jobs import remote_jobs, stop_remote_jobs
@@ -37,8 +37,8 @@ def test_the_whole_tree_ends_and_what_it_saved_comes_home(far) -> None:
     assert stop_remote_jobs(far.home, RUN, stage="stage2") == []
     (stopped,) = stop_remote_jobs(far.home, RUN, grace=1.0)
     assert (stopped.stage, stopped.state.state) == ("stage1", "killed")
-    assert supervisor.members(handle.token) == set()
-    assert supervisor.start_time(far.child) is None
+    assert process_table.members(handle.token) == set()
+    assert process_table.start_time(far.child) is None
     assert far.run.read_status()["stopped"] is True
     assert (far.run.checkpoints / "checkpoint-1" / "state.bin").read_bytes() == b"c" * 1000
     assert stop_remote_jobs(far.home, RUN) == [], "what is known to have ended is not asked for"
@@ -48,7 +48,7 @@ def test_a_rented_machine_is_reached_by_its_entry(far) -> None:
     far.start(far.lease())
     far.lease(kind="lambda", ssh=None, user=USER, identity=str(far.server.client_key))
     assert stop_remote_jobs(far.home, RUN) == [], "its machine is given back, and it has ended"
-    assert supervisor.start_time(far.child) is not None
+    assert process_table.start_time(far.child) is not None
     entry = entry_of(
         job=RUN, state="ready", instance_id="i-1", ip="127.0.0.1", port=far.server.port
     )
@@ -57,7 +57,7 @@ def test_a_rented_machine_is_reached_by_its_entry(far) -> None:
         held.begin(entry)
     (stopped,) = stop_remote_jobs(far.home, RUN, grace=1.0)
     assert stopped.state.state == "killed"
-    assert supervisor.start_time(far.child) is None
+    assert process_table.start_time(far.child) is None
 
 
 def test_a_job_that_has_ended_unseen_keeps_its_true_end(far) -> None:
@@ -81,7 +81,7 @@ def test_a_host_that_is_silent_costs_no_more_than_the_time_that_was_given(far) -
         stop_remote_jobs(far.home, RUN, grace=1.0, seconds=3.0)
     assert "127.0.0.1" in str(caught.value)
     assert time.monotonic() - began < 10
-    assert supervisor.start_time(far.child) is not None
+    assert process_table.start_time(far.child) is not None
     wire.resume()
     (stopped,) = stop_remote_jobs(far.home, RUN, grace=1.0)
     assert stopped.state.state == "killed"

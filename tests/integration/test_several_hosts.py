@@ -15,7 +15,7 @@ from cft.errors import CftError
 from cft.recipe import LaunchRecipe
 from cft.tracking.run_directory import RunDirectory
 from cft.training.spec import TrainSpec
-from tasks.machine import supervisor
+from tasks.machine import process_table, supervisor
 from tasks.machine.host import Host
 from tasks.machine.job import JobState
 from tasks.machine.place import Place, at
@@ -150,12 +150,12 @@ def test_two_hosts_make_the_adapter_that_one_makes_and_one_loss_stops_both(
         while not list(run.checkpoints.glob("checkpoint-*")):
             assert machine.poll(handle).running
         tokens = [token(place, run, rank) for rank in range(2)]
-        supervisor.signal_all(supervisor.members(tokens[1]), 9)
+        process_table.signal_all(process_table.members(tokens[1]), 9)
         goes_on()
         state = ended(machine, handle)
         assert state.state in ("failed", "killed")
         for one in tokens:
-            assert supervisor.members(one) == set(), "the first failure stops all"
+            assert process_table.members(one) == set(), "the first failure stops all"
         assert machine.poll(handle) == state
         assert machine.stop(handle) == state
     assert any("the others are stopped" in line for line in said)
@@ -200,7 +200,7 @@ def test_a_host_that_cannot_start_leaves_no_share_on_the_other(
     with at(broken, lambda line: None) as (machine, job_of), pytest.raises(CftError):
         machine.start(job_of(run.path, TrainSpec.load(run.spec)))
     record = Path(place.site.base, "runs", "broken", "stage1", "supervisor.json")
-    until(lambda: not supervisor.members(supervisor.read_json(record).get("token", "none")), 30)
+    until(lambda: not process_table.members(supervisor.read_json(record).get("token", "none")), 30)
 
 
 def far(place: Place, run: RunDirectory, rank: int) -> RunDirectory:

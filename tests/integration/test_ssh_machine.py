@@ -17,7 +17,7 @@ import pytest
 from cft.errors import CftError
 from cft.files import write_atomic
 from cft.tracking.run_directory import RunDirectory
-from tasks.machine import step_host, supervisor
+from tasks.machine import process_table, step_host, supervisor
 from tasks.machine.job import Job, session_name
 from tasks.machine.ssh.connection import Connection
 from tasks.machine.ssh.known_hosts import KnownHosts
@@ -119,8 +119,8 @@ def place(server, tmp_path):
         one.close()
     record = supervisor.read_json(place.far / "supervisor.json")
     if record:
-        supervisor.end_all(lambda: supervisor.members(record["token"]), 0, 5)
-        if supervisor.start_time(record["pid"]) == record["start"]:
+        process_table.end_all(lambda: process_table.members(record["token"]), 0, 5)
+        if process_table.start_time(record["pid"]) == record["start"]:
             os.kill(record["pid"], signal.SIGKILL)
     until(lambda: not place.has_session(), 30)  # whatever its job died of
 
@@ -224,7 +224,7 @@ def test_people_can_look_at_it(place) -> None:
     state = to_the_end(machine, handle)
     assert state.state == "killed"
     assert place.run.read_status()["stopped"] is True
-    assert supervisor.start_time(place.child()) is None
+    assert process_table.start_time(place.child()) is None
 
 
 def test_the_connection_may_break_at_any_time(place) -> None:
@@ -259,8 +259,8 @@ def test_stop_ends_the_whole_tree_and_keeps_what_it_saved(place) -> None:
     child = place.child()
     state = machine.stop(handle)
     assert (state.state, state.signal) == ("killed", signal.SIGTERM)
-    assert supervisor.start_time(child) is None
-    assert supervisor.members(handle.token) == set()
+    assert process_table.start_time(child) is None
+    assert process_table.members(handle.token) == set()
     assert (place.run.checkpoints / "checkpoint-2" / "state.bin").read_bytes() == b"\2" * 100_000
 
 
@@ -270,9 +270,9 @@ def test_killed_jobs_and_supervisors(place) -> None:
     handle = machine.start(place.job())
     until_steps(machine, handle, [1])
     os.kill(handle.pid, signal.SIGKILL)
-    until(lambda: supervisor.start_time(handle.pid) is None, 30)
+    until(lambda: process_table.start_time(handle.pid) is None, 30)
     assert machine.poll(handle).running, "the job itself goes on"
-    supervisor.end_all(lambda: supervisor.members(handle.token), 0, 5)
+    process_table.end_all(lambda: process_table.members(handle.token), 0, 5)
     state = to_the_end(machine, handle)
     assert (state.state, state.exit_code) == ("killed", None)
     assert place.run.read_status()["reason"] == "the job and its supervisor vanished"
@@ -290,7 +290,7 @@ def test_a_reboot_is_told_from_a_killed_job(place) -> None:
     handle = machine.start(place.job())
     until_steps(machine, handle, [1])
     os.kill(handle.pid, signal.SIGKILL)
-    supervisor.end_all(lambda: supervisor.members(handle.token), 0, 5)
+    process_table.end_all(lambda: process_table.members(handle.token), 0, 5)
     record = supervisor.read_json(place.far / "supervisor.json")
     supervisor.write_json(place.far / "supervisor.json", record | {"boot_id": "another"})
     assert to_the_end(machine, handle).state == "killed"
@@ -381,7 +381,7 @@ def test_what_finished_while_nobody_watched_is_brought_home_and_not_done_again(p
     until(lambda: supervisor.read_json(place.far / "status.json").get("state") == "finished", 60)
     until(
         lambda: (
-            not supervisor.members(supervisor.read_json(place.far / "supervisor.json")["token"])
+            not process_table.members(supervisor.read_json(place.far / "supervisor.json")["token"])
         ),
         10,
     )

@@ -12,7 +12,7 @@ from cft.errors import CftError
 from cft.recipe import LaunchRecipe
 from cft.tracking.run_directory import RunDirectory
 from cft.training.spec import TrainSpec
-from tasks.machine import supervisor
+from tasks.machine import process_table
 from tasks.machine.driver.settings import DriverSettings
 from tasks.machine.environment.settings import EnvironmentSettings
 from tasks.machine.site import Site, make_ready, put, training_job
@@ -129,8 +129,8 @@ def test_the_same_adapter_after_everything_that_can_die_has_died(
         while not list(run.checkpoints.glob("checkpoint-*")):
             assert machine.poll(handle).running
         # The host loses power, and its disk with it: another one goes on from what came home.
-        supervisor.signal_all({handle.pid}, 9)
-        supervisor.end_all(lambda: supervisor.members(handle.token), 0, 10)
+        process_table.signal_all({handle.pid}, 9)
+        process_table.end_all(lambda: process_table.members(handle.token), 0, 10)
         assert to_the_end(machine, handle).state == "killed"
         shutil.rmtree(base / "runs" / "disturbed")
         handle = machine.start(job)

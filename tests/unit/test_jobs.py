@@ -11,7 +11,7 @@ import pytest
 
 from cft.errors import CftError
 from cft.home import Home
-from tasks.machine import supervisor
+from tasks.machine import process_table, supervisor
 from tasks.machine.job import Job
 from tasks.machine.jobs import jobs_of, living_jobs, stop_jobs
 from tasks.machine.local import LocalMachine
@@ -24,7 +24,7 @@ def home(tmp_path: Path):
     yield Home(tmp_path)
     for record in tmp_path.rglob("supervisor.json"):
         token = supervisor.read_json(record).get("token", "")
-        supervisor.end_all(lambda: supervisor.members(token), 1.0)  # noqa: B023 (called at once)
+        process_table.end_all(lambda: process_table.members(token), 1.0)  # noqa: B023 (called at once)
 
 
 def begin(home: Home, flow_run: str, stage: str, code: str = LAUNCHER):
@@ -56,7 +56,7 @@ def test_living_jobs_are_found_and_stopped_with_all_their_processes(home: Home) 
 
     (stopped,) = stop_jobs(home, "a-1", grace=1.0)
     assert stopped.state.state == "killed"
-    assert supervisor.members(second.token) == set()
+    assert process_table.members(second.token) == set()
     assert supervisor.read_json(stopped.run / "status.json")["stopped"] is True
     assert [job.flow_run_id for job in living_jobs(home)] == ["b-2"], "others are left alone"
     assert stop_jobs(home, "a-1") == [], "stopping twice is harmless"
@@ -65,10 +65,10 @@ def test_living_jobs_are_found_and_stopped_with_all_their_processes(home: Home) 
 def test_a_job_without_supervisor_is_found_by_its_ranks(home: Home) -> None:
     handle = begin(home, "a", "stage1")
     os.kill(handle.pid, signal.SIGKILL)
-    until(lambda: supervisor.start_time(handle.pid) is None)
+    until(lambda: process_table.start_time(handle.pid) is None)
     assert [job.handle.token for job in living_jobs(home)] == [handle.token]
     stop_jobs(home, "a", grace=1.0)
-    assert supervisor.members(handle.token) == set()
+    assert process_table.members(handle.token) == set()
 
 
 def test_a_foreign_record_hides_no_job(home: Home, caplog: pytest.LogCaptureFixture) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cft.errors import CftError
-from tasks.machine import supervisor
+from tasks.machine import process_table, supervisor
 from tasks.machine.job import Job
 from tasks.machine.local import LocalMachine
 from tests.processes import LAUNCHER, until, worker_of
@@ -25,7 +25,7 @@ def machine(tmp_path: Path):
     yield machine
     for record in tmp_path.rglob("supervisor.json"):
         token = supervisor.read_json(record).get("token", "")
-        supervisor.end_all(lambda token=token: supervisor.members(token), 1.0)
+        process_table.end_all(lambda token=token: process_table.members(token), 1.0)
 
 
 def sleeper(run: Path) -> Job:
@@ -55,8 +55,8 @@ def test_stop_leaves_nothing(machine, tmp_path: Path) -> None:
     worker = worker_of(tmp_path)
     assert machine.poll(handle).running
     assert machine.stop(handle).state == "killed"
-    assert supervisor.start_time(worker) is None
-    assert supervisor.members(handle.token) == set()
+    assert process_table.start_time(worker) is None
+    assert process_table.members(handle.token) == set()
     assert machine.stop(handle).state == "killed", "stopping twice is harmless"
 
 
@@ -109,7 +109,7 @@ def test_the_job_outlives_its_watcher_which_finds_it_again(machine, tmp_path: Pa
     assert handle.attached
     assert machine.poll(handle).running
     machine.stop(handle)
-    assert supervisor.start_time(worker) is None
+    assert process_table.start_time(worker) is None
 
 
 def worker_of_later(run: Path) -> int:
@@ -121,18 +121,18 @@ def test_a_killed_supervisor_does_not_hide_its_job(machine, tmp_path: Path) -> N
     handle = machine.start(sleeper(tmp_path))
     worker = worker_of(tmp_path)
     os.kill(handle.pid, signal.SIGKILL)
-    until(lambda: supervisor.start_time(handle.pid) is None)
+    until(lambda: process_table.start_time(handle.pid) is None)
     assert machine.poll(handle).running
     assert machine.start(sleeper(tmp_path)).attached, "it must not run twice"
     state = machine.stop(handle)
     assert state.state == "killed"
-    assert supervisor.start_time(worker) is None
+    assert process_table.start_time(worker) is None
 
 
 def test_a_job_that_vanished_with_its_supervisor_is_killed(machine, tmp_path: Path) -> None:
     handle = machine.start(sleeper(tmp_path))
     worker_of(tmp_path)
-    for pid in [handle.pid, *supervisor.members(handle.token)]:
+    for pid in [handle.pid, *process_table.members(handle.token)]:
         os.kill(pid, signal.SIGKILL)
     assert ended(machine, handle).state == "killed"
     status = json.loads((tmp_path / "status.json").read_text())
@@ -140,10 +140,10 @@ def test_a_job_that_vanished_with_its_supervisor_is_killed(machine, tmp_path: Pa
 
 
 def test_a_reused_pid_is_not_taken_for_the_job(machine, tmp_path: Path) -> None:
-    record = {"pid": os.getpid(), "start": "1", "token": "t", "boot_id": supervisor.boot_id()}
+    record = {"pid": os.getpid(), "start": "1", "token": "t", "boot_id": process_table.boot_id()}
     (tmp_path / "supervisor.json").write_text(json.dumps(record))
     assert machine.find(tmp_path) is None
-    mine = supervisor.start_time(os.getpid())
+    mine = process_table.start_time(os.getpid())
     (tmp_path / "supervisor.json").write_text(json.dumps(record | {"start": mine}))
     assert machine.find(tmp_path) is not None
     other_boot = record | {"start": mine, "boot_id": "another"}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cft.errors import CftError
-from tasks.machine import step_host, supervisor
+from tasks.machine import process_table, step_host, supervisor
 from tasks.machine.remote import LocalRemote, Result
 from tasks.machine.step import Step, run_step
 from tests.processes import until
@@ -100,7 +100,7 @@ def test_a_killed_step_has_no_exit_code(tmp_path: Path) -> None:
     running = InBackground(step)
     until((tmp_path / "begun").exists, 60)
     found = until(lambda: supervisor.read_json(folder_of(step) / "supervisor.json"))
-    for pid in (found["pid"], *supervisor.members(found["token"])):
+    for pid in (found["pid"], *process_table.members(found["token"])):
         os.kill(pid, signal.SIGKILL)
     end = running.wait()
     assert end.exit_code is None
@@ -113,7 +113,7 @@ def test_a_step_that_takes_too_long_is_stopped_with_all_that_it_started(tmp_path
         run_step(LocalRemote(), step)
     until(lambda: step_host.poll(folder_of(step), 0)["state"] != "running", 60)
     child = int((tmp_path / "child").read_text())
-    until(lambda: supervisor.start_time(child) is None)
+    until(lambda: process_table.start_time(child) is None)
 
 
 def test_files_are_for_nobody_else_to_read_and_no_content_is_in_a_command_line(

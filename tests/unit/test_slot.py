@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cft.tracking.run_directory import RunDirectory
-from tasks.machine import supervisor
+from tasks.machine import process_table, supervisor
 from tasks.machine.job import Handle, Job
 from tasks.machine.local import LocalMachine
 from tasks.watch import Watch
@@ -30,9 +30,9 @@ def machine(tmp_path: Path):
     for record in tmp_path.rglob("supervisor.json"):
         known = supervisor.read_json(record)
         token, pid = known.get("token", ""), int(known.get("pid") or 0)
-        if supervisor.start_time(pid) == known.get("start"):
+        if process_table.start_time(pid) == known.get("start"):
             os.kill(pid, signal.SIGKILL)
-        supervisor.end_all(lambda token=token: supervisor.members(token), 0.0)
+        process_table.end_all(lambda token=token: process_table.members(token), 0.0)
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_one_that_waits_can_be_stopped(machine, tmp_path: Path, slot: Path) -> N
     began = time.monotonic()
     assert machine.stop(second).state == "killed"
     assert time.monotonic() - began < 8
-    assert supervisor.start_time(second.pid) is None
+    assert process_table.start_time(second.pid) is None
     assert machine.poll(first).state == "running"
 
 
@@ -106,11 +106,11 @@ def test_a_killed_holder_frees_the_slot_when_its_job_is_gone_and_not_before(
     launcher = supervisor.read_json(tmp_path / "first" / "supervisor.json")["child_pid"]
     second = machine.start(short(tmp_path / "second", slot))
     os.kill(first.pid, signal.SIGKILL)
-    until(lambda: supervisor.start_time(first.pid) is None)
+    until(lambda: process_table.start_time(first.pid) is None)
     assert stays_waiting(machine, second), "the launcher has inherited the lock"
     os.kill(launcher, signal.SIGKILL)
-    until(lambda: supervisor.start_time(launcher) is None)
-    assert supervisor.start_time(worker) is not None
+    until(lambda: process_table.start_time(launcher) is None)
+    assert process_table.start_time(worker) is not None
     assert stays_waiting(machine, second), "a rank is still on the device"
     os.kill(worker, signal.SIGKILL)
     until(lambda: machine.poll(second).state == "finished")

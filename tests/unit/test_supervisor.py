@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.machine import supervisor
+from tasks.machine import process_table, supervisor
 from tests.processes import LAUNCHER, until, worker_of
 
 SCRIPT = Path(supervisor.__file__)
@@ -80,7 +81,7 @@ def test_a_killed_command_takes_its_orphans_along(begin, tmp_path: Path) -> None
     assert process.wait(10) == 128 + 9
     status = status_of(tmp_path)
     assert (status["state"], status["exit_code"], status["signal"]) == ("killed", None, 9)
-    assert supervisor.start_time(worker) is None, "an orphan outlived the job"
+    assert process_table.start_time(worker) is None, "an orphan outlived the job"
 
 
 def test_term_ends_the_whole_tree_and_kill_follows_for_the_deaf(begin, tmp_path: Path) -> None:
@@ -90,8 +91,8 @@ def test_term_ends_the_whole_tree_and_kill_follows_for_the_deaf(begin, tmp_path:
     child = supervisor.read_json(tmp_path / "supervisor.json")["child_pid"]
     process.send_signal(signal.SIGTERM)
     assert process.wait(10) == 128 + 9
-    assert supervisor.start_time(worker) is None
-    assert supervisor.start_time(child) is None
+    assert process_table.start_time(worker) is None
+    assert process_table.start_time(child) is None
     assert status_of(tmp_path)["state"] == "killed"
 
 
@@ -144,11 +145,12 @@ def test_a_wrong_command_line_is_refused(words: list[str]) -> None:
 
 
 def test_it_stands_alone(tmp_path: Path) -> None:
-    """The one file runs isolated from every installed package."""
+    """Its two files run isolated from every installed package."""
     copy = tmp_path / "supervisor.py"
-    copy.write_bytes(SCRIPT.read_bytes())
+    for one in (supervisor, process_table):
+        shutil.copy(str(one.__file__), tmp_path)
     done = subprocess.run(
-        [sys.executable, "-I", "-S", str(copy), str(tmp_path / "run"), "--", "true"], timeout=20
+        [sys.executable, "-E", "-S", str(copy), str(tmp_path / "run"), "--", "true"], timeout=20
     )
     assert done.returncode == 0
     assert status_of(tmp_path / "run")["state"] == "finished"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cft.tracking.run_directory import RunDirectory
-from tasks.machine import supervisor
+from tasks.machine import process_table
 from tasks.machine.job import Handle, Job, JobState
 from tasks.machine.local import LocalMachine
 from tasks.machine.place import BudgetSpentError
@@ -156,4 +156,4 @@ print("after")
     (run.path / "go").touch()
     second.until_done()
     assert said == ["after"]
-    assert supervisor.members(handle.token) == set()
+    assert process_table.members(handle.token) == set()
