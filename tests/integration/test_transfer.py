@@ -10,8 +10,9 @@ import pytest
 from cft.errors import CftError
 from tasks.machine.ssh.connection import Connection
 from tasks.machine.ssh.known_hosts import KnownHosts
-from tasks.machine.transfer import wire as protocol
+from tasks.machine.transfer import client, far_end
 from tasks.machine.transfer.client import pull, push
+from tasks.machine.transfer.names import PARTS, listing
 from tests.processes import until
 from tests.sshd import Sshd, Wire, needs_sshd, running
 
@@ -65,7 +66,7 @@ def test_there_and_back_and_nothing_twice(there, tmp_path) -> None:
     assert set(back.files) == set(first.files)
     for name in back.files:
         assert (tmp_path / "back" / name).read_bytes() == (source / name).read_bytes()
-    assert not list(tmp_path.rglob(protocol.PARTS))
+    assert not list(tmp_path.rglob(PARTS))
     some = pull(there, f"{tmp_path}/far", tmp_path / "some", ["0", "no such", "3/रामः 3"])
     assert {name.split("/")[0] for name in some.files} == {"0", "3"}
     assert len(some.files) == 44
@@ -100,7 +101,7 @@ def test_broken_off_in_the_middle(there, wire, server, big, tmp_path, how, way) 
 
 def test_silence_in_the_middle(there, wire, big, tmp_path, monkeypatch) -> None:
     """The host's end waits for the rest; it has to give up before another may go on."""
-    monkeypatch.setattr(protocol, "IDLE", 3.0)
+    monkeypatch.setattr(far_end, "IDLE", 3.0)
     wire.carried = 0
 
     def fall_silent() -> None:
@@ -156,13 +157,12 @@ def test_a_file_that_changes_all_the_time(there, tmp_path) -> None:
     source = tmp_path / "from"
     source.mkdir()
     (source / "status").write_text("x" * 10)
-    listing = protocol.listing
 
     def outdated(root, names=None):
         return [one | {"size": one["size"] + 1} for one in listing(root, names)]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(protocol, "listing", outdated)
+        patch.setattr(client, "listing", outdated)
         with pytest.raises(CftError, match="status: changed or vanished while it was sent"):
             push(there, source, f"{tmp_path}/far")
     assert not (tmp_path / "far" / "status").exists()

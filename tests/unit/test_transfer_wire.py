@@ -10,7 +10,11 @@ import zlib
 
 import pytest
 
-from tasks.machine.transfer import wire
+from tasks.machine.transfer import receiving
+from tasks.machine.transfer.names import PARTS, BadNameError, listing
+from tasks.machine.transfer.receiving import only_one, receive
+from tasks.machine.transfer.sending import send
+from tasks.machine.transfer.wire import BrokenError, Reader, line
 
 
 class Ends:
@@ -25,7 +29,7 @@ class Ends:
             self.sent += len(data)
             which.sendall(data)
 
-        return write, wire.Reader(which.recv)
+        return write, Reader(which.recv)
 
     def transfer(self, source, target, files=None):
         """Send a folder to another; returns what each end knows to be in place."""
@@ -33,12 +37,12 @@ class Ends:
 
         def sending():
             write, reader = self.end(self.near)
-            listed = wire.listing(source) if files is None else files
-            found["there"] = wire.send(write, reader, source, listed, lambda count: None)
+            listed = listing(source) if files is None else files
+            found["there"] = send(write, reader, source, listed, lambda count: None)
 
         thread = threading.Thread(target=sending, daemon=True)
         thread.start()
-        found["here"] = wire.receive(*self.end(self.far), target, lambda count: None)
+        found["here"] = receive(*self.end(self.far), target, lambda count: None)
         thread.join(30)
         assert found["there"] == found["here"]
         return found["here"]
@@ -97,22 +101,20 @@ def test_what_is_there_is_not_sent_again(tmp_path) -> None:
 def test_cut_anywhere_and_continued(tmp_path, cut) -> None:
     expected = tree(tmp_path / "from")
     ends = Ends()
-    receive = ends.far.recv
+    recv = ends.far.recv
     left = cut
 
     def cut_off(count):
         nonlocal left
-        data = receive(min(count, left)) if left else b""
+        data = recv(min(count, left)) if left else b""
         left -= len(data)
         return data
 
     threading.Thread(target=sending, args=(ends, tmp_path / "from"), daemon=True).start()
-    with pytest.raises(wire.BrokenError):
-        wire.receive(
-            ends.end(ends.far)[0], wire.Reader(cut_off), tmp_path / "to", lambda count: None
-        )
+    with pytest.raises(BrokenError):
+        receive(ends.end(ends.far)[0], Reader(cut_off), tmp_path / "to", lambda count: None)
     placed = contents(tmp_path / "to")
-    assert not [name for name in placed if not name.startswith(wire.PARTS)], "nothing is half there"
+    assert not [name for name in placed if not name.startswith(PARTS)], "nothing is half there"
     kept = sum(len(data) for data in placed.values())
     ends.near.close()
     again = Ends()
@@ -122,14 +124,14 @@ def test_cut_anywhere_and_continued(tmp_path, cut) -> None:
 
 
 def sending(ends, source):
-    with contextlib.suppress(OSError, wire.BrokenError):  # the other end is cut off
-        wire.send(*ends.end(ends.near), source, wire.listing(source), lambda count: None)
+    with contextlib.suppress(OSError, BrokenError):  # the other end is cut off
+        send(*ends.end(ends.near), source, listing(source), lambda count: None)
 
 
 def test_a_part_that_was_damaged_is_not_continued(tmp_path) -> None:
     (tmp_path / "from").mkdir()
     (tmp_path / "from" / "a").write_bytes(bytes(1000) + b"x" * 1000)
-    parts = tmp_path / "to" / wire.PARTS
+    parts = tmp_path / "to" / PARTS
     parts.mkdir(parents=True)
     (parts / hashlib.sha256(b"a").hexdigest()).write_bytes(b"?" * 700)
     assert Ends().transfer(tmp_path / "from", tmp_path / "to") == {0}
@@ -137,7 +139,7 @@ def test_a_part_that_was_damaged_is_not_continued(tmp_path) -> None:
     assert not parts.exists()
 
 
-BAD = ["../x", "/x", "a/../../x", "", ".", "a//b", "a/./b", "a\0b", f"{wire.PARTS}/x", 7, None]
+BAD = ["../x", "/x", "a/../../x", "", ".", "a//b", "a/./b", "a\0b", f"{PARTS}/x", 7, None]
 
 
 @pytest.mark.parametrize("name", [*BAD, "link/x"])
@@ -149,16 +151,16 @@ def test_no_name_leads_out_of_the_folder(tmp_path, name) -> None:
     ends = Ends()
     write, _ = ends.end(ends.near)
     good = {"path": "good", "size": 0, "run": False}
-    write(wire.line([good, {"path": name, "size": 1, "run": False}]))
-    with pytest.raises(wire.BadNameError):
-        wire.receive(*ends.end(ends.far), target, lambda count: None)
+    write(line([good, {"path": name, "size": 1, "run": False}]))
+    with pytest.raises(BadNameError):
+        receive(*ends.end(ends.far), target, lambda count: None)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["elsewhere", "link", "to"]
 
 
 def test_nothing_is_read_outside_of_the_folder_either(tmp_path) -> None:
     for name in BAD:
-        with pytest.raises(wire.BadNameError):
-            wire.listing(tmp_path, [name])
+        with pytest.raises(BadNameError):
+            listing(tmp_path, [name])
 
 
 def test_what_was_cut_short_or_changed_on_the_way_is_not_put_in_place(tmp_path) -> None:
@@ -166,18 +168,18 @@ def test_what_was_cut_short_or_changed_on_the_way_is_not_put_in_place(tmp_path) 
     source.mkdir()
     (source / "short").write_bytes(b"x" * 10)
     (source / "good").write_bytes(b"good")
-    listed = wire.listing(source)
+    listed = listing(source)
     (source / "short").write_bytes(b"x" * 5)
     assert Ends().transfer(source, tmp_path / "to", listed) == {0}
     assert list(contents(tmp_path / "to")) == ["good"]
 
     ends = Ends()
     write, reader = ends.end(ends.near)
-    write(wire.line([{"path": "a", "size": 3, "run": False}]))
-    write(wire.line({"file": 0, "start": 0}) + b"abc")
-    write(wire.line({"checksum": zlib.crc32(b"abd")}))
-    write(wire.line({"file": None, "same": []}))
-    assert wire.receive(*ends.end(ends.far), tmp_path / "other", lambda count: None) == set()
+    write(line([{"path": "a", "size": 3, "run": False}]))
+    write(line({"file": 0, "start": 0}) + b"abc")
+    write(line({"checksum": zlib.crc32(b"abd")}))
+    write(line({"file": None, "same": []}))
+    assert receive(*ends.end(ends.far), tmp_path / "other", lambda count: None) == set()
     assert reader.line() == [None]
     assert contents(tmp_path / "other") == {}
 
@@ -187,7 +189,7 @@ def test_a_file_that_vanishes_or_grows_meanwhile(tmp_path) -> None:
     source.mkdir()
     for name in ("gone", "log"):
         (source / name).write_bytes(b"one line\n")
-    listed = wire.listing(source)
+    listed = listing(source)
     (source / "gone").unlink()
     with (source / "log").open("ab") as file:
         file.write(b"another\n")
@@ -200,46 +202,46 @@ def test_a_vanished_file_is_not_taken_for_the_one_of_its_size_that_is_there(tmp_
     for folder, text in ((source, b"new"), (target, b"old")):
         folder.mkdir()
         (folder / "a").write_bytes(text)
-    listed = wire.listing(source)
+    listed = listing(source)
     (source / "a").unlink()
     assert Ends().transfer(source, target, listed) == set()
 
 
 def test_words_that_are_not_of_the_protocol(tmp_path) -> None:
-    for said in (b"bash: no such thing\n", wire.line([]) + b"{\n"):
+    for said in (b"bash: no such thing\n", line([]) + b"{\n"):
         ends = Ends()
         ends.near.sendall(said)
-        with pytest.raises(wire.BrokenError, match="not a line of this protocol"):
-            wire.receive(*ends.end(ends.far), tmp_path / "to", lambda count: None)
+        with pytest.raises(BrokenError, match="not a line of this protocol"):
+            receive(*ends.end(ends.far), tmp_path / "to", lambda count: None)
     ends = Ends()
     write, _ = ends.end(ends.near)
-    write(wire.line([{"path": "a", "size": 9, "run": False}]) + wire.line({"file": 0, "start": 4}))
-    with pytest.raises(wire.BrokenError, match="goes on where nothing is"):
-        wire.receive(*ends.end(ends.far), tmp_path / "to", lambda count: None)
+    write(line([{"path": "a", "size": 9, "run": False}]) + line({"file": 0, "start": 4}))
+    with pytest.raises(BrokenError, match="goes on where nothing is"):
+        receive(*ends.end(ends.far), tmp_path / "to", lambda count: None)
 
 
 def test_one_receiver_at_a_time(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(wire, "PATIENCE", 0.3)
-    second = wire.only_one(tmp_path)
-    with wire.only_one(tmp_path), pytest.raises(wire.BrokenError, match="goes on"):
+    monkeypatch.setattr(receiving, "PATIENCE", 0.3)
+    second = only_one(tmp_path)
+    with only_one(tmp_path), pytest.raises(BrokenError, match="goes on"):
         second.__enter__()
 
 
-@pytest.mark.parametrize("count", [1, wire.MANY + 1])
+@pytest.mark.parametrize("count", [1, receiving.MANY + 1])
 def test_content_comes_to_the_disk_before_its_name(tmp_path, monkeypatch, count) -> None:
     source = tmp_path / "from"
     source.mkdir()
     for number in range(count):
         (source / str(number)).write_bytes(b"x")
-    done, flush = [], wire.flush
+    done, flush = [], receiving.flush
 
     def flushing(folder, paths):
-        assert not [path for path in (tmp_path / "to").iterdir() if path.name != wire.PARTS]
+        assert not [path for path in (tmp_path / "to").iterdir() if path.name != PARTS]
         assert len(paths) == count
         flush(folder, paths)
         done.append(True)
 
-    monkeypatch.setattr(wire, "flush", flushing)
+    monkeypatch.setattr(receiving, "flush", flushing)
     Ends().transfer(source, tmp_path / "to")
     assert done == [True]
     assert len(contents(tmp_path / "to")) == count

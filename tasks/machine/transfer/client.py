@@ -14,7 +14,11 @@ from tqdm import tqdm
 from cft.errors import CftError
 from tasks.machine.ssh.connection import Connection
 from tasks.machine.ssh.errors import TransientSshError
-from tasks.machine.transfer import wire
+from tasks.machine.transfer import far_end, program
+from tasks.machine.transfer.names import BadNameError, listing, place
+from tasks.machine.transfer.receiving import receive
+from tasks.machine.transfer.sending import send
+from tasks.machine.transfer.wire import BEGIN, BrokenError, Reader, Told, Write, line
 
 logger = logging.getLogger("cft.transfer")
 
@@ -69,13 +73,13 @@ def push(
     Raises:
         CftError: a file vanished or could not be written there, or nothing moved any more.
     """
-    files = wire.listing(local, names)
-    missing = [one for one in names or [] if not wire.place(local, one).exists()]
+    files = listing(local, names)
+    missing = [one for one in names or [] if not place(local, one).exists()]
     if missing or not local.is_dir():
         raise CftError(f"{local / (missing or [''])[0]}: no such file; nothing was sent")
 
-    def once(write: wire.Write, reader: wire.Reader, told: wire.Told) -> set[int]:
-        return wire.send(write, reader, local, files, told)
+    def once(write: Write, reader: Reader, told: Told) -> set[int]:
+        return send(write, reader, local, files, told)
 
     asked = {"do": "receive", "root": remote}
     return _repeated(connection, f"to {connection.settings.host}", asked, once, files, stalled)
@@ -106,11 +110,11 @@ def pull(
     """
     files: list[dict[str, Any]] = []
 
-    def once(write: wire.Write, reader: wire.Reader, told: wire.Told) -> set[int]:
+    def once(write: Write, reader: Reader, told: Told) -> set[int]:
         def begun(listed: list[dict[str, Any]]) -> None:
             files[:] = listed
 
-        return wire.receive(write, reader, local, told, begun)
+        return receive(write, reader, local, told, begun)
 
     asked = {"do": "send", "root": remote, "names": names}
     return _repeated(connection, f"from {connection.settings.host}", asked, once, files, stalled)
@@ -120,7 +124,7 @@ def _repeated(
     connection: Connection,
     what: str,
     asked: dict[str, Any],
-    once: Callable[[wire.Write, wire.Reader, wire.Told], set[int]],
+    once: Callable[[Write, Reader, Told], set[int]],
     files: list[dict[str, Any]],
     stalled: float,
 ) -> Transferred:
@@ -142,7 +146,7 @@ def _repeated(
                         done = once(write, reader, told)
                     finally:
                         sent += counter[0]
-            except wire.BadNameError as error:
+            except BadNameError as error:
                 raise CftError(
                     f"{connection.settings.address}: {error}; nothing is written"
                 ) from None
@@ -180,7 +184,7 @@ class _LostError(Exception):
 @contextlib.contextmanager
 def _spoken(
     connection: Connection, asked: dict[str, Any], deadline: float, idle: float
-) -> Iterator[tuple[wire.Write, wire.Reader, list[int]]]:
+) -> Iterator[tuple[Write, Reader, list[int]]]:
     """The host's end, started and greeted. Only its silence or death is an error that may pass.
 
     Raises:
@@ -200,16 +204,16 @@ def _spoken(
             counter[0] += len(data)
             return data
 
-        source = Path(wire.__file__).read_bytes()
-        reader = wire.Reader(take)
+        source = program.source()
+        reader = Reader(take)
         try:
             channel.exec_command(_BOOT)
             write(b"%8d" % len(source) + source)
-            reader.after(wire.BEGIN)
-            write(wire.line(asked | {"idle": wire.IDLE}))
+            reader.after(BEGIN)
+            write(line(asked | {"idle": far_end.IDLE}))
             counter[0] = 0
             yield write, reader, counter
-        except (OSError, EOFError, paramiko.SSHException, wire.BrokenError) as error:
+        except (OSError, EOFError, paramiko.SSHException, BrokenError) as error:
             if isinstance(error, OSError) and error.filename is not None:  # a file of this side
                 name = error.filename2 or error.filename
                 raise CftError(f"{name}: {error.strerror}; nothing half-written") from None
