@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from cft.errors import CftError
-from cft.text import text_ids
+from cft.text import text_ids, wording_ids
 from cft.triplets.files import triplet_batches
-from cft.triplets.leaks import GuardedSet, Leaks, find_leaks
+from cft.triplets.leaks import GuardedSet, Leaks, Wordings, find_leaks
 from cft.triplets.store import TokenStore
 from cft.triplets.store_files import TOKENS
 from cft.triplets.stream import TripletBatch, stage_batches
@@ -72,20 +72,23 @@ def trained_on(texts: Iterable[str], data: Sequence[Path]) -> np.ndarray:
 
     Arguments and errors are those of :func:`find_contamination`.
     """
-    ids_E = np.unique(text_ids(texts))
-    seen_E = np.zeros(len(ids_E), dtype=bool)
+    texts = list(texts)
+    wordings_E = wording_ids(texts)
+    seen_E = np.zeros(len(texts), dtype=bool)
     for path in data:
         for columns in _columns(path):
             for ids in columns.values():
-                seen_E |= np.isin(ids_E, ids)
-    return ids_E[seen_E]
+                seen_E |= np.isin(wordings_E, ids)
+    return np.unique(text_ids(texts)[seen_E])
 
 
 def _columns(path: Path) -> Iterator[dict[str, np.ndarray]]:
+    """Ids of the wordings of training rows, by column."""
     if (path / TOKENS).is_file():
         store = TokenStore.open(path)
-        ids = store.triplet_ids(np.arange(store.rows))
-        yield dict(zip((f"{path.name}.{one}" for one in _NAMES), ids, strict=True))
+        wordings = Wordings(store.all_texts(), store.ids_U)
+        parts = [wordings.of(ids) for ids in store.triplet_ids(np.arange(store.rows))]
+        yield dict(zip((f"{path.name}.{one}" for one in _NAMES), parts, strict=True))
         return
     if path.is_dir():
         stages = [stage for stage in STAGES if (path / f"{stage}.arrow").is_file()]
@@ -108,7 +111,7 @@ _NAMES = ("anchor", "positive", "negatives")
 
 
 def _of_batch(batch: TripletBatch, name: str) -> dict[str, np.ndarray]:
-    ids_NC = batch.ids_U[batch.places_NC]
+    ids_NC = wording_ids(batch.texts.to_pylist())[batch.places_NC]
     parts = (ids_NC[:, 0], ids_NC[:, 1], ids_NC[:, 2:])
     return {f"{name}.{one}": part for one, part in zip(_NAMES, parts, strict=True)}
 

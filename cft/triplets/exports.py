@@ -15,6 +15,7 @@ from cft.corpora.nli import COLUMNS
 from cft.errors import CftError
 from cft.files import digest_file, whole_file, write_json
 from cft.recipe import DataRecipe
+from cft.text import wording
 from cft.triplets.base import Triplets
 from cft.triplets.itihasa import chapters_known, epic_triplets
 from cft.triplets.splits import SHARES_A_SIDE, split_verses
@@ -87,7 +88,7 @@ def _training_rows(
         first = pairs[-1].row + 2 if pairs else 0
         pairs += [replace(one, row=first + one.row) for one in corpus.splits[name]]
     others = [name for name in corpus.splits if name not in splits]
-    taboo = {text for name in others for one in corpus.splits[name] for text in _sides(one)}
+    taboo = {side for name in others for one in corpus.splits[name] for side in _sides(one)}
     return pairs, [one for one in pairs if taboo.isdisjoint(_sides(one))]
 
 
@@ -217,4 +218,4 @@ def write_csv(path: Path, triplets: Triplets, manifest: Mapping[str, Any]) -> No
 
 
 def _sides(pair: VersePair) -> tuple[str, str]:
-    return pair.sanskrit, pair.english
+    return wording(pair.sanskrit), wording(pair.english)

@@ -1,4 +1,8 @@
-"""The leak guard: no text of an evaluation set stands in any training column."""
+"""The leak guard: no text of an evaluation set stands in any training column.
+
+Texts are compared by their wording, since the verse that is held out bare may be trained on with
+its number, and by ids of wordings, which are not the ids that stores keep.
+"""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,7 +18,7 @@ from cft.corpora.literals import read_literals
 from cft.corpora.trika import load_trika
 from cft.errors import CftError
 from cft.files import digest_file, digest_json
-from cft.text import text_ids
+from cft.text import wording_ids
 
 _NAMED = 3  # leaking rows that are named for each evaluation set
 TRIKA = "trika"
@@ -76,12 +80,13 @@ def guarded_sets(names: Sequence[str]) -> list[GuardedSet]:
 
 
 def find_leaks(sets: Iterable[GuardedSet], columns: Mapping[str, np.ndarray]) -> list[Leaks]:
-    """Compare the id of every training text with the id of every evaluation text.
+    """Compare the wording of every training text with that of every evaluation text.
 
     Args:
         sets: the held-out texts.
-        columns: name of a training column, such as ``stage1.anchor``, and its text ids,
-            ``int64 [N]`` or ``[N, K]``; row n of a column is row n of its training set.
+        columns: name of a training column, such as ``stage1.anchor``, and the ids of its wordings
+            (:func:`cft.text.wording_ids`), ``int64 [N]`` or ``[N, K]``; row n of a column is row n
+            of its training set.
 
     Returns:
         One entry for each set that leaks; a set of which no text is trained on has none.
@@ -110,9 +115,28 @@ def require_no_leak(
     return leaks
 
 
+class Wordings:
+    """What the text ids of training rows are to the guard, each text's wording made once.
+
+    Args:
+        texts: U texts.
+        ids_U: their text ids, ``int64``; every id that is asked for is among them.
+    """
+
+    def __init__(self, texts: Iterable[str], ids_U: np.ndarray) -> None:
+        self._order_U = np.argsort(ids_U, kind="stable")
+        self._ids_U = ids_U[self._order_U]
+        self._wordings_U = wording_ids(texts)[self._order_U]
+
+    def of(self, ids: np.ndarray) -> np.ndarray:
+        """Ids of wordings, in an array of the same shape."""
+        found: np.ndarray = self._wordings_U[np.searchsorted(self._ids_U, ids)]
+        return found
+
+
 def _leaks_of(guarded: GuardedSet, columns: Mapping[str, np.ndarray]) -> Leaks:
     places = [place for place, _ in guarded.texts]
-    ids_E = text_ids(text for _, text in guarded.texts)
+    ids_E = wording_ids(text for _, text in guarded.texts)
     order_E = np.argsort(ids_E, kind="stable")
     sorted_E = ids_E[order_E]
     named: list[str] = []

@@ -24,7 +24,7 @@ from cft.recipe import DataRecipe
 from cft.triplets.base import TextIds, Triplets
 from cft.triplets.examination import make_evalset
 from cft.triplets.itihasa import epic_triplets
-from cft.triplets.leaks import GuardedSet, guarded_sets, require_no_leak
+from cft.triplets.leaks import GuardedSet, Wordings, guarded_sets, require_no_leak
 from cft.triplets.manifest import contamination, dataset_manifest, load_manifest, save_manifest
 from cft.triplets.nli import nli_triplets
 from cft.triplets.splits import EpicSplit, VerseSplit, split_epic, split_verses
@@ -98,15 +98,14 @@ def prepare(recipe: DataRecipe, folder: Path) -> Path:
     ids = TextIds([*documents, *stage1.texts(), *stage2.texts()])
     columns = {name: ids.columns(triplets) for name, triplets in stages.items()}
     guarded = [GuardedSet.of(evalset), *guarded]
+    trained = {
+        f"{stage}.{name}": column
+        for stage, parts in columns.items()
+        for name, column in zip(("anchor", "positive", "negatives"), parts, strict=True)
+    } | {"training_texts": ids.of(documents)}
+    wordings = Wordings(ids.texts, ids.ids_U)
     leaks = require_no_leak(
-        guarded,
-        {
-            f"{stage}.{name}": column
-            for stage, parts in columns.items()
-            for name, column in zip(("anchor", "positive", "negatives"), parts, strict=True)
-        }
-        | {"training_texts": ids.of(documents)},
-        recipe.allow_leak,
+        guarded, {name: wordings.of(ids_N) for name, ids_N in trained.items()}, recipe.allow_leak
     )
     manifest = dataset_manifest(recipe, epic, verses, epic_split, verse_split, stages, evalset)
     domains = domains_of(verse_split.train, verse_split.train_similarity)

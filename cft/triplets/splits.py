@@ -11,6 +11,7 @@ import numpy as np
 
 from cft.corpora.base import HELD_OUT_SPLITS, ParallelCorpus, VerseCorpus, VersePair
 from cft.errors import CftError
+from cft.text import wording
 from cft.triplets.base import draws
 from cft.triplets.groups import text_groups, theme_labels
 from cft.triplets.itihasa import chapters_known
@@ -83,11 +84,10 @@ def split_epic(
         held_out, rule = corpus.splits[given[0]], f"the corpus's own {given[0]} split"
     else:
         train, held_out, rule = _carve(corpus.name, train, eval_pairs, seed)
-    taboo = {pair.sanskrit for pair in held_out} | {pair.english for pair in held_out} | set(unseen)
-    for name in given[1:]:
-        for pair in corpus.splits[name]:
-            taboo.update((pair.sanskrit, pair.english))
-    kept = [p for p in train if p.sanskrit not in taboo and p.english not in taboo]
+    held = [*held_out, *(pair for name in given[1:] for pair in corpus.splits[name])]
+    taboo = {wording(text) for pair in held for text in (pair.sanskrit, pair.english)}
+    taboo.update(map(wording, unseen))
+    kept = [p for p in train if taboo.isdisjoint((wording(p.sanskrit), wording(p.english)))]
     if not kept:
         raise CftError(
             f"corpus {corpus.name}: all {len(train)} training rows share a text with a held-out "

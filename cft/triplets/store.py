@@ -7,7 +7,7 @@ any row gives it. Where queries and documents have different prompts, a text has
 tokens for each role it plays, in two columns; its id stays one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -164,6 +164,16 @@ class TokenStore:
         row = int(self._row_of(np.array([id], dtype=np.int64))[0])
         batch = self._text_reader.get_batch(row // TEXTS_PER_BATCH)
         return batch.column("text")[row % TEXTS_PER_BATCH].as_py()
+
+    def all_texts(self) -> Iterator[str]:
+        """Every distinct text, in the order of :attr:`ids_U`."""
+        for number in range(self._text_reader.num_record_batches):
+            yield from self._text_reader.get_batch(number).column("text").to_pylist()
+
+    @property
+    def ids_U(self) -> np.ndarray:
+        """Ids of the distinct texts, ``int64``, sorted."""
+        return self._ids_U
 
     @cached_property
     def _text_reader(self) -> pa.ipc.RecordBatchFileReader:

@@ -13,6 +13,7 @@ import numpy as np
 
 from cft.corpora.base import VersePair
 from cft.errors import CftError
+from cft.text import has_devanagari
 from cft.triplets.base import Triplets, concatenated, draws
 from cft.triplets.groups import components
 
@@ -69,7 +70,8 @@ def verse_triplets(
 
     def direct() -> Triplets:
         is_english = [
-            b in english or (b not in sanskrit and b.isascii()) for _, b in similarity_pairs
+            b in english or (b not in sanskrit and not has_devanagari(b))
+            for _, b in similarity_pairs
         ]
         return pools.rows("A", similarity_pairs, is_english, n_negs, seed)
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from cft.errors import CftError
-from cft.evaluation.contamination import find_contamination, training_data_of
+from cft.evaluation.contamination import find_contamination, trained_on, training_data_of
+from cft.text import text_id
 from cft.triplets.base import Triplets
 from cft.triplets.store import build_store
 from tests.tiny import byte_tokenizer, contract
@@ -31,7 +32,12 @@ def triplet_file(folder: Path) -> Path:
 @pytest.mark.parametrize("make", [lambda folder: store(folder / "store"), triplet_file])
 @pytest.mark.parametrize(
     ("text", "place"),
-    [("शिवः ।", "anchor row 0"), ("three", "positive row 1"), (" five", "negatives row 1")],
+    [
+        ("शिवः ।", "anchor row 0"),
+        ("शिवः ॥ १ ॥", "anchor row 0"),
+        ("three", "positive row 1"),
+        (" Five.", "negatives row 1"),
+    ],
 )
 def test_a_trained_text_is_found_in_any_spelling(tmp_path, make, text, place, caplog):
     (leak,) = find_contamination("suite", ["unseen", text], [make(tmp_path)])
@@ -45,6 +51,12 @@ def test_unseen_texts_are_clean(tmp_path):
     data = [store(tmp_path / "store"), triplet_file(tmp_path)]
     assert find_contamination("suite", ["unseen", "शिव"], data) == []
     assert find_contamination("suite", ["one"], []) == []
+
+
+def test_texts_that_were_trained_on_are_told_apart(tmp_path):
+    asked = ["शिवः ॥ १ ॥", "unseen", "FIVE"]
+    seen = trained_on(asked, [store(tmp_path / "store"), triplet_file(tmp_path)])
+    assert set(seen.tolist()) == {text_id(asked[0]), text_id(asked[2])}
 
 
 def test_what_is_no_training_data_is_told(tmp_path):

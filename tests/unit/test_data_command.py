@@ -11,7 +11,7 @@ from cft.cli import app
 from cft.cli.data import VERBS
 from cft.errors import CftError
 from cft.recipe import DataRecipe
-from cft.text import text_id, text_ids
+from cft.text import text_id, wording_ids
 from cft.triplets.leaks import find_leaks, guarded_sets
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data"
@@ -163,7 +163,7 @@ def test_verses_that_are_evaluated_are_not_trained_on(epic, vbt, tmp_path):
         documents = [retrieval["documents"][one]["english"] for one in case["relevant"]]
         assert documents == [f"Practice {number}.", f"Practice {number + 1}."]
     rows = read(csv_file)
-    columns = {name: text_ids(row[name] for row in rows) for name in rows[0]}
+    columns = {name: wording_ids(row[name] for row in rows) for name in rows[0]}
     guarded = guarded_sets([str(eval_file), str(tmp_path / "e_retrieval.json")])
     assert find_leaks(guarded, columns) == []
     assert manifest_of(csv_file)["held_out_verses"] == len(retrieval["documents"])
@@ -172,7 +172,7 @@ def test_verses_that_are_evaluated_are_not_trained_on(epic, vbt, tmp_path):
     base = ("vbt", "--vbt", vbt, "--itihasa", epic)
     assert data(*base, "--output_csv", everything, "--all_verses").exit_code == 0
     assert manifest_of(everything)["contaminates_every_evaluation_on_these_verses"]
-    trained = {name: text_ids(row[name] for row in read(everything)) for name in rows[0]}
+    trained = {name: wording_ids(row[name] for row in read(everything)) for name in rows[0]}
     assert find_leaks(guarded, trained)
 
 

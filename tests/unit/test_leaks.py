@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from cft.corpora.evalset import EvalPair, EvalSet, EvalSts, EvalTriplet
 from cft.corpora.trika import load_trika
 from cft.errors import CftError
-from cft.text import text_ids
-from cft.triplets.leaks import GuardedSet, find_leaks, guarded_sets, require_no_leak
+from cft.text import text_ids, wording_ids
+from cft.triplets.leaks import GuardedSet, Wordings, find_leaks, guarded_sets, require_no_leak
 
 EVALSET = EvalSet(
     name="held-out",
@@ -26,7 +26,7 @@ GUARDED = [GuardedSet.of(EVALSET)]
 
 def columns(**changes: list[str]) -> dict[str, np.ndarray]:
     clean = {"anchor": ["a", "b", "c"], "positive": ["d", "e", "f"], "negatives": ["g", "h", "i"]}
-    return {f"stage1.{name}": text_ids(texts) for name, texts in {**clean, **changes}.items()}
+    return {f"stage1.{name}": wording_ids(texts) for name, texts in {**clean, **changes}.items()}
 
 
 def test_clean_columns_pass():
@@ -57,8 +57,33 @@ def test_the_first_rows_are_named_and_all_are_counted():
         require_no_leak(GUARDED, leaking)
 
 
+@pytest.mark.parametrize(
+    "printed",
+    [
+        "चैतन्यमात्मा ॥ १ ॥",
+        "॥चैतन्यमात्मा॥ 1.1||",
+        "चैतन्यमात्मा // 12 //",
+        "चैतन्यम\u200dात्मा ।",
+        "चैतन्यमात्मा॥१",
+    ],
+)
+def test_a_verse_is_found_in_another_print(printed: str):
+    (guarded,) = guarded_sets(["trika"])
+    (leak,) = find_leaks([guarded], columns(anchor=["a", printed, "b"]))
+    assert leak.named == ["stage1.anchor row 1 is SS_1_1"]
+
+
+def test_ids_of_a_store_become_those_of_wordings():
+    texts = ["b ॥ 2 ॥", "a", "B", "A."]
+    wordings = Wordings(texts, text_ids(texts))
+    asked = text_ids(["A.", "b ॥ 2 ॥", "a", "B"]).reshape(2, 2)
+    np.testing.assert_array_equal(
+        wordings.of(asked), wording_ids(["a", "b", "a", "b"]).reshape(2, 2)
+    )
+
+
 def test_any_of_several_hard_negatives_counts():
-    ids = text_ids(["a", "b", "c", "d", "e", "alike"]).reshape(3, 2)
+    ids = wording_ids(["a", "b", "c", "d", "e", "alike"]).reshape(3, 2)
     with pytest.raises(CftError, match=r"stage2.negatives row 2 is sts\[0\].a"):
         require_no_leak(GUARDED, {"stage2.negatives": ids})
 
@@ -71,9 +96,9 @@ def test_it_agrees_with_comparing_the_texts(texts: list[str]):
         with pytest.raises(
             CftError, match=rf"{sum(leaking)} training rows .*row {leaking.index(True)} "
         ):
-            require_no_leak(GUARDED, {"column": text_ids(texts)})
+            require_no_leak(GUARDED, {"column": wording_ids(texts)})
     else:
-        require_no_leak(GUARDED, {"column": text_ids(texts)})
+        require_no_leak(GUARDED, {"column": wording_ids(texts)})
 
 
 def test_an_allowed_leak_is_counted_by_set_and_column():
@@ -111,7 +136,11 @@ def test_the_embedded_verses_are_guarded_on_both_sides():
     assert len(texts) == 2 * (77 + 53)
     planted = columns(positive=["d", texts["SS_1_1"], texts["SK_53_EN"].upper()])
     (leak,) = find_leaks([guarded], planted)
-    assert (leak.rows, leak.named) == (1, ["stage1.positive row 1 is SS_1_1"])
+    assert leak.rows == 2
+    assert leak.named == [
+        "stage1.positive row 1 is SS_1_1",
+        "stage1.positive row 2 is SK_53_EN",
+    ]
     # The same set as it is evaluated holds no text that is not guarded.
     assert {text for _, text in load_trika().to_evalset().labelled_texts()} <= set(texts.values())
 
