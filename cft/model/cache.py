@@ -21,7 +21,7 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from cft.errors import CftError
-from cft.files import PARTIAL, digest_json, fsync_folder, write_json
+from cft.files import PARTIAL, digest_code, digest_json, fsync_folder, write_json
 from cft.model.vectors import require_texts, require_vectors
 from cft.text import ids_of_normalised, text_ids
 
@@ -230,8 +230,12 @@ class CachedEncoder:
 
     def _cache(self, prompt: str) -> EmbeddingCache:
         if prompt not in self._caches:
+            # What computes a vector decides it too: the encoder's own module, and all below it.
+            module = type(self.encoder).__module__
+            own = [module] if module.startswith("cft.") else []
             key = {
                 "revision": self.revision,
+                "code": digest_code("cft.model", "cft.text", *own),
                 "precision": self.precision,
                 "prompt": prompt,
                 "dimension": self.dimension,

@@ -93,6 +93,16 @@ def test_prompt_contract_and_weights_have_vectors_of_their_own(backbone, tmp_pat
     assert all(np.abs(a - b).max() > 1e-3 for i, a in enumerate(seen) for b in seen[:i])
 
 
+def test_other_code_has_vectors_of_its_own(counted, tmp_path, monkeypatch):
+    encoder, asked = counted
+    CachedEncoder(encoder, tmp_path).encode(["a"], progress=False)
+    asked.clear()
+    monkeypatch.setattr("cft.model.cache.digest_code", lambda *modules: "of a release to come")
+    CachedEncoder(encoder, tmp_path).encode(["a"], progress=False)
+    assert asked
+    assert len(shards(tmp_path)) == 2
+
+
 @pytest.mark.parametrize("keep", [0, 10, 0.5, -1])
 def test_a_truncated_shard_is_removed_and_encoded_again(counted, tmp_path, caplog, keep):
     encoder, asked = counted
