@@ -42,6 +42,14 @@ def test_bitext_is_narrowed_to_sanskrit_and_english_both_ways(name):
     assert {one.partition("_")[0] for one in there} == {"san", "eng"}
 
 
+def test_a_task_is_usually_asked_in_the_languages_of_its_command():
+    for names, languages in ((STS_TASKS, ENGLISH), (BITEXT_TASKS, SANSKRIT_ENGLISH)):
+        assert requests(names, None) == requests(names, languages)
+    (german,) = requests(["GermanSTSBenchmark"], None)
+    assert german.languages == ()
+    assert requests(["TrikaSTS"], None) == requests(["TrikaSTS"], ENGLISH)
+
+
 def test_a_sum_of_tasks_becomes_its_tasks_and_a_name_given_twice_is_run_once():
     found = requests(["CQADupstackRetrieval", "STS12", "CQADupstackTexRetrieval"], ENGLISH)
     assert len(found) == 13

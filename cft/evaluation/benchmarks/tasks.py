@@ -87,7 +87,7 @@ class TaskRequest:
 
 def requests(
     names: Sequence[str],
-    languages: Sequence[str] = (),
+    languages: Sequence[str] | None = (),
     splits: Sequence[str] = (),
     evalset: Path | None = None,
 ) -> list[TaskRequest]:
@@ -96,6 +96,12 @@ def requests(
     A task that only adds up others, such as CQADupstackRetrieval, becomes those others. A name
     that is given twice is run once.
 
+    Args:
+        names: tasks of mteb, or ours.
+        languages: of :class:`TaskRequest`; None for what each kind of task is usually asked in.
+        splits: of :class:`TaskRequest`.
+        evalset: of :class:`TaskRequest`.
+
     Raises:
         CftError: no task has such a name (similar names are offered), or it holds nothing in these
             languages, or the evaluation set of a held-out task is missing or wrong.
@@ -103,10 +109,34 @@ def requests(
     asked = dict.fromkeys(one for name in names for one in _expanded(name))
     if not asked:
         raise CftError("--tasks: empty; name a task")
-    found = [TaskRequest(name, tuple(languages), tuple(splits), evalset) for name in asked]
+    found = [
+        TaskRequest(
+            name,
+            _usual_languages(name) if languages is None else tuple(languages),
+            tuple(splits),
+            evalset,
+        )
+        for name in asked
+    ]
     for one in found:
         one.open()
     return found
+
+
+def _usual_languages(name: str) -> tuple[str, ...]:
+    """Those of the command for this kind of task: one name of a score means one set of subsets.
+
+    A task that has nothing in them is asked in all of its own.
+    """
+    if name in OWN_TASKS:
+        return ENGLISH
+    kind = TaskRequest(name).open().metadata.type
+    usual = SANSKRIT_ENGLISH if kind == "BitextMining" else ENGLISH
+    try:
+        TaskRequest(name, usual).open()
+    except CftError:
+        return ()
+    return usual
 
 
 def _expanded(name: str) -> Iterator[str]:
