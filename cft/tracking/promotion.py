@@ -11,6 +11,7 @@ of these functions changes that.
 
 import contextlib
 import json
+import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -23,6 +24,9 @@ from pydantic import ValidationError
 from cft.errors import CftError, one_line
 from cft.recipe import Settings
 from cft.tracking.registry import version_of
+from cft.tracking.scores import FIXED_SUITES
+
+log = logging.getLogger(__name__)
 
 CHAMPION = "champion"
 PREVIOUS = "previous_champion"
@@ -87,7 +91,10 @@ def contamination_of(client: MlflowClient, version: ModelVersion) -> str | None:
     """Why a version may never become champion; None for one that is known to be clean.
 
     The version's tags and those of the run that made it are both asked, for tags can be edited.
+    What was found on a suite counts where its texts are always the same
+    (:data:`cft.tracking.scores.FIXED_SUITES`); the gate looks at the texts that it asks by itself.
     """
+    barring = {"contaminated", *(f"contaminated.{suite}" for suite in FIXED_SUITES)}
     name = f"{version.name}/{version.version}"
     marks = {f"version {name}": version.tags}
     if version.run_id:
@@ -95,7 +102,7 @@ def contamination_of(client: MlflowClient, version: ModelVersion) -> str | None:
             marks[f"MLflow run {version.run_id}"] = client.get_run(version.run_id).data.tags
     for where, tags in marks.items():
         for key, value in tags.items():
-            if key.partition(".")[0] == "contaminated" and str(value).lower() == "true":
+            if key in barring and str(value).lower() == "true":
                 return f"contaminated: {where} has the tag {key}"
     if "contaminated" not in version.tags:
         return f"version {name} has no tag contaminated: whether it is clean is not known"
@@ -208,8 +215,11 @@ def _carry_out(client: MlflowClient, name: str, move: Promotion) -> Promotion:
 def finish(client: MlflowClient, name: str) -> None:
     """Carry out the move that is written down, if there is one. Every step can be repeated.
 
+    A move to a version that was removed meanwhile, or turned out to be contaminated, is dropped:
+    else nobody could move the alias any more.
+
     Raises:
-        CftError: the note is not readable, or it names a contaminated version.
+        CftError: the note is not readable.
     """
     tags = _tags(client, name)
     if not tags.get(PENDING_TAG):
@@ -221,7 +231,12 @@ def finish(client: MlflowClient, name: str) -> None:
             f"{name}: tag {PENDING_TAG} is not readable ({one_line(error)}); delete the tag and "
             "see that the alias champion is right"
         ) from None
-    _clean_version(client, name, move.version)
+    try:
+        _clean_version(client, name, move.version)
+    except CftError as error:
+        log.warning("%s: the move that was begun %s is dropped (%s)", name, move.at, error)
+        client.delete_registered_model_tag(name, PENDING_TAG)
+        return
     if move.previous is not None:
         client.set_registered_model_alias(name, PREVIOUS, move.previous)
     client.set_registered_model_alias(name, CHAMPION, move.version)

@@ -127,7 +127,8 @@ def register(
 ) -> ModelVersion:
     """Make a logged model a new version of ``name`` and point the alias ``candidate`` at it.
 
-    A job registers once: when it is run again, the version that it made is returned.
+    A job registers once: when it is run again, the version that it made is returned. The alias
+    stays where a newer version of another job has it.
     """
     try:
         client.create_registered_model(
@@ -151,7 +152,9 @@ def register(
                 description=description,
                 model_id=model_uri.rpartition("/")[2],
             )
-    client.set_registered_model_alias(name, CANDIDATE, made.version)
+    candidate = version_of(client, name, CANDIDATE)
+    if candidate is None or int(candidate.version) < int(made.version):
+        client.set_registered_model_alias(name, CANDIDATE, made.version)
     return client.get_model_version(name, made.version)
 
 

@@ -16,6 +16,9 @@ from cft.errors import CftError, one_line
 from cft.tracking.server_run import ServerRun
 
 VERSION_TAG = "cft.model_version"
+# Suites whose texts come with the package: what a version has seen of them is so for good. The
+# texts of the others are a file's, and another file may be clean.
+FIXED_SUITES = ("trika",)
 _REFERENCE = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
 
 
@@ -84,7 +87,9 @@ def log_scores(
         metrics: values by name, intervals included.
         version: the registered version that was evaluated.
         headline: the few values that stand as tags on the version, ``score.<suite>/<metric>``.
-        contaminated: whether the model saw texts of the suite in training; stands beside them.
+        contaminated: whether the model saw texts of the suite in training; stands beside them. On
+            a version it is never taken back for a suite of :data:`FIXED_SUITES`, since an
+            evaluation on another machine may not find what the version was trained on.
         at: unix seconds of the evaluation; now where it is missing.
     """
     named = {f"{suite}/{metric}": value for metric, value in metrics.items()}
@@ -97,6 +102,9 @@ def log_scores(
     if model_id:
         run.client.log_inputs(run.id, models=[LoggedModelInput(model_id)])
     tags = {f"score.{suite}/{metric}": f"{value:.6g}" for metric, value in (headline or {}).items()}
-    tags |= {f"evaluation_run.{suite}": run.id, f"contaminated.{suite}": str(contaminated).lower()}
+    mark = f"contaminated.{suite}"
+    known = run.client.get_model_version(version.name, version.version).tags.get(mark)
+    contaminated |= suite in FIXED_SUITES and known == "true"
+    tags |= {f"evaluation_run.{suite}": run.id, mark: str(contaminated).lower()}
     for key, value in tags.items():
         run.client.set_model_version_tag(version.name, version.version, key, value)

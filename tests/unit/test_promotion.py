@@ -145,9 +145,26 @@ def test_a_contaminated_version_never_becomes_champion(client, name, tmp_path, t
         rollback(client, name, by="c")
     move = promotion.Promotion(kind="promote", version=bad, previous=None, by="x", at="now")
     client.set_registered_model_tag(name, promotion.PENDING_TAG, move.model_dump_json())
-    with pytest.raises(CftError, match=r"never becomes champion"):
-        promoted(client, name, "2", "d")
-    assert aliases(client, name)["champion"] == "1"
+    promoted(client, name, "2", "d")
+    assert aliases(client, name)["champion"] == "2", "and what was begun stops nobody"
+    assert [one.version for one in history(client, name)] == ["1", "2"]
+
+
+def test_a_move_to_a_version_that_was_removed_is_dropped(client, name, caplog) -> None:
+    promoted(client, name, "1", "a")
+    move = promotion.Promotion(kind="promote", version="3", previous="1", by="b", at="then")
+    client.set_registered_model_tag(name, promotion.PENDING_TAG, move.model_dump_json())
+    client.delete_model_version(name, "3")
+    assert promotion.unfinished(client, name)
+    assert promoted(client, name, "2", "c").previous == "1"
+    assert not promotion.unfinished(client, name)
+    assert "the move that was begun then is dropped" in caplog.text
+
+
+def test_what_was_seen_of_a_file_bars_nobody(client, name, tmp_path) -> None:
+    tags = {"contaminated": "false", "contaminated.sanskrit-sts": "true"}
+    version = str(client.create_model_version(name, str(tmp_path), tags=tags).version)
+    assert promoted(client, name, version, "a").version == version
 
 
 def test_the_run_that_made_a_version_is_asked_as_well(tracking, client, name, tmp_path) -> None:

@@ -78,6 +78,14 @@ def test_scores_stand_on_the_run_the_model_and_the_version(tracking, run, versio
     assert tags["contaminated.trika"] == "false"
 
 
+def test_what_a_version_has_seen_of_a_fixed_suite_is_not_taken_back(tracking, run, version):
+    for suite, then in (("trika", "true"), ("sanskrit-sts", "false")):
+        for contaminated in (True, False):
+            log_scores(run, suite, {"mrr": 0.5}, version=version, contaminated=contaminated)
+        tags = tracking.client.get_model_version(NAME, version.version).tags
+        assert tags[f"contaminated.{suite}"] == then
+
+
 def test_scoring_again_is_harmless(tracking, run, version):
     for _ in range(2):
         log_scores(run, "again", {"mrr": 0.5}, version=version, contaminated=True)
