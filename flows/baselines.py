@@ -25,6 +25,7 @@ from tasks.suites import (
     FAULTS,
     Candidate,
     Question,
+    pinned,
     report_suite,
     run_suite,
     track_report,
@@ -78,8 +79,9 @@ def baselines(settings: BaselinesSettings = BaselinesSettings()) -> dict[str, An
                 absent[key] = one
                 continue
             title = one.title if one.title not in folders else f"{one.title} ({key})"
-            candidate = _candidate(title, one, settings.device)
             try:
+                reference = pinned(home, one.model)
+                candidate = _candidate(title, one, reference, settings.device)
                 folder = steps.do(f"{suite} {key}", run_suite, question, candidate, evaluation)
             except FAULTS as error:
                 absent[title] = one_line(error, 300)
@@ -89,7 +91,9 @@ def baselines(settings: BaselinesSettings = BaselinesSettings()) -> dict[str, An
                 f"{suite} {title}", role=f"model {key}", job=job, parent=parent, tags=tags
             ) as run:
                 run.params(_settings(folder, candidate))
-                steps.do(f"track {key}", track_suite, run, one.adapter or one.model, folder)
+                steps.do(
+                    f"track {key}", track_suite, run, one.adapter or candidate.reference, folder
+                )
             folders[title], runs[title] = folder, run
         parent.tags({f"absent.{name}": why for name, why in absent.items()})
         if not folders:
@@ -119,10 +123,10 @@ def baselines(settings: BaselinesSettings = BaselinesSettings()) -> dict[str, An
     return result
 
 
-def _candidate(title: str, one: Baseline, device: str) -> Candidate:
+def _candidate(title: str, one: Baseline, reference: str, device: str) -> Candidate:
     return Candidate(
         title,
-        one.model,
+        reference,
         adapter=one.adapter,
         query_prompt=one.query_prompt,
         document_prompt=one.document_prompt,

@@ -1,5 +1,6 @@
 """One model on the suites: figures, a page for each suite, everything in MLflow."""
 
+import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from tasks.steps import Steps
 from tasks.suites import (
     Candidate,
     Question,
+    pinned,
     report_suite,
     run_suite,
     track_report,
@@ -43,13 +45,15 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
         References to all that was made: folders, pages, run ids, the steps. The same stands in
         `result.json` in the run directory.
     """
-    model, evaluation = settings.model, settings.evaluation
+    evaluation = settings.evaluation
     started = time.perf_counter()
     home, job, steps = Home.from_environment(), str(flow_run.id), Steps()
+    here, code = home.runs / job, code_version()
     questions = [Question(suite, settings.pairs) for suite in settings.suites]
     for question in questions:
         question.asked()  # a missing file is told before any model is loaded
-    candidates = [Candidate(BASE, settings.base, device=settings.device)] if settings.base else []
+    model, base = _pinned_once(home, here / "models.json", settings.model, settings.base)
+    candidates = [Candidate(BASE, base, device=settings.device)] if base else []
     ours = Candidate(
         "model",
         model,
@@ -59,7 +63,6 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
         contaminated=settings.contaminated,
     )
     candidates.append(replace(ours, title=title_of(model, settings.adapter)))
-    here, code = home.runs / job, code_version()
     tags = {"code_digest": code["digest"], "git_commit": code.get("git_commit")}
     tracked = Tracking.open(home, settings.tracking.experiment, settings.tracking.wait_seconds)
     evaluations: dict[str, dict[str, str]] = {}
@@ -69,7 +72,7 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
         f"evaluate {candidates[-1].title}",
         role="evaluate",
         job=job,
-        tags=tags | {"flow_run_id": job, "base": settings.base},
+        tags=tags | {"flow_run_id": job, "base": base},
         params=flattened(evaluation, "evaluation.") | {"suites": ",".join(settings.suites)},
     ) as run:
         for question in questions:
@@ -125,6 +128,16 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
     }
     write_json(here / "result.json", result)
     return result
+
+
+def _pinned_once(home: Home, record: Path, model: str, base: str | None) -> tuple[str, str | None]:
+    """Both models with their aliases resolved, as the first attempt of this flow run found them."""
+    if record.exists():
+        known = json.loads(record.read_text(encoding="utf-8"))
+        return known["model"], known["base"]
+    found = pinned(home, model), pinned(home, base) if base else None
+    write_json(record, {"model": found[0], "base": found[1]})
+    return found
 
 
 def title_of(model: str, adapter: str | None = None) -> str:

@@ -166,6 +166,20 @@ class Question:
         return digest_json(evalset.model_dump(mode="json"))
 
 
+def pinned(home: Home, reference: str) -> str:
+    """A reference that means the same version however often it is asked.
+
+    An alias moves when another training ends: what was opened, what was looked up and what the
+    scores are written on would be three versions.
+
+    Raises:
+        CftError: the registry has no such model, version or alias.
+    """
+    client = MlflowClient(tracking_uri=home.tracking_uri, registry_uri=home.tracking_uri)
+    version = registered_version(client, reference)
+    return f"models:/{version.name}/{version.version}" if version else reference
+
+
 @task(name="run-suite", cache_policy=NO_CACHE)
 def run_suite(
     question: Question, candidate: Candidate, recipe: EvalRecipe, base: str | None = None
