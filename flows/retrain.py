@@ -1,11 +1,16 @@
 """Train anew where there is something new, and let the result pass the gate or not."""
 
+import contextlib
 import json
 import sys
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+from mlflow.entities.model_registry import ModelVersion
 from prefect import State, flow
+from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound
 from prefect.flow_runs import suspend_flow_run
 from prefect.runtime import deployment, flow_run
 
@@ -37,7 +42,8 @@ def retrain(
     """Train a challenger where data, recipe or backbone are new, and hold it to the gate.
 
     The same flow run can be repeated from the top: after a crash, and after a person has decided.
-    What it has done stands in its run directory and is not done again.
+    What it has done stands in its run directory and is not done again. A challenger whose own run
+    ended before anything was decided is taken up by the next run, without training.
 
     Args:
         settings: recipe, gate, and what follows from a passed gate.
@@ -55,7 +61,9 @@ def retrain(
     record = home.runs / job / "two-stage.json"
     if not settings.force and not record.exists():
         same = version_made_from(home, name, digests_of(recipe, made), job)
-        if same is not None:
+        if same is not None and (left := _left_undecided(home, same, settings.policy)):
+            write_json(record, left)  # as if this run had trained it: only the rest is to be done
+        elif same is not None:
             verdict = same.tags.get("gate_verdict", "never held to the gate")
             ending.note(version=str(same.version))
             return ending.end(
@@ -116,6 +124,26 @@ def digests_of(recipe: Recipe, made: Prepared) -> dict[str, str]:
         "data_digest": made.corpus.name,
         "backbone_digest": backbone_digest(made.backbone),
     }
+
+
+def _left_undecided(home: Home, version: ModelVersion, policy: str) -> dict[str, Any] | None:
+    """The record of the retraining that made a version and ended before anything was decided.
+
+    Its host was lost before the gate, say, or nobody answered in time. None where there is a
+    decision, where that run may still come to one, or where no retraining made the version.
+    """
+    tags = version.tags
+    passed = tags.get("gate_verdict") in ("passed", "first")
+    open_still = passed and policy != "never" and not {"approval", "promoted_at"} & tags.keys()
+    maker = tags.get("flow_run_id", "")
+    record = home.runs / maker / "two-stage.json"
+    if not (open_still or "gate_verdict" not in tags) or not maker or not record.exists():
+        return None
+    with get_client(sync_client=True) as client, contextlib.suppress(ObjectNotFound):
+        state = client.read_flow_run(UUID(maker)).state
+        if state is not None and not state.is_final():
+            return None
+    return json.loads(record.read_text(encoding="utf-8"))
 
 
 def _trained(

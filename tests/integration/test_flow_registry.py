@@ -176,6 +176,23 @@ def test_nothing_new_is_said_and_nothing_is_trained(first, home: Home, client) -
     assert aliases(client) == {"candidate": "1", "champion": "1"}
 
 
+def test_a_challenger_that_was_left_undecided_is_taken_up(first, home: Home, client) -> None:
+    tags = client.get_model_version(NAME, "1").tags
+    client.delete_model_version_tag(NAME, "1", "gate_verdict")
+    try:
+        client.delete_registered_model_alias(NAME, "champion")
+        client.delete_model_version_tag(NAME, "1", "promoted_at")
+        again = retrain(RetrainSettings(recipe=WORSE, gate=GATE, policy="never"))
+        assert (again["outcome"], again["version"], again["verdict"]) == ("passed", "1", "first")
+        assert not [one for one in again["steps"] if one["name"].startswith("train ")]
+        done = retrain(RetrainSettings(recipe=WORSE, gate=GATE, policy="never"))
+        assert done["outcome"] == "nothing new", "by that policy it is decided"
+    finally:
+        for tag in ("gate_verdict", "gate_report", "promoted_at"):
+            client.set_model_version_tag(NAME, "1", tag, tags[tag])
+        client.set_registered_model_alias(NAME, "champion", "1")
+
+
 class Deployed:
     """A flow run of a deployment, executed here as a worker's process would."""
 
