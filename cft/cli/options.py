@@ -70,18 +70,37 @@ class ListOption(click.Option):
     """Takes ``A,B``, and by :class:`RecipeCommand` also ``A B``."""
 
 
-def _option(leaf: Leaf, aliases: Sequence[str] = ()) -> click.Option:
+def shown_value(value: Any) -> str | None:
+    """A default as help states it; None for one that says nothing."""
+    if isinstance(value, list | tuple):
+        return ",".join(str(one) for one in value) or "none"
+    return None if value is None else str(value) if value != "" else repr(value)
+
+
+def default_in(base: Tree) -> Callable[[Leaf], str | None]:
+    """What help states where a command starts from these settings."""
+
+    def shown(leaf: Leaf) -> str | None:
+        value: Any = base
+        for name in leaf.path:
+            value = getattr(value, name)
+        return shown_value(value)
+
+    return shown
+
+
+def _declared(leaf: Leaf) -> str | None:
+    return shown_value(leaf.field.default)
+
+
+def _option(leaf: Leaf, aliases: Sequence[str], default: str | None) -> click.Option:
     kind = _without_none(leaf.field.annotation)
-    default = leaf.field.default
     text = leaf.field.description or ""
     names = [leaf.parameter, leaf.flag, *aliases]
-    if _is_list(leaf.field.annotation):
-        shown = ",".join(str(one) for one in default) or "none"
-        return ListOption(names, type=str, metavar="A,B or A B", help=f"{text}  [default: {shown}]")
     if default is not None:
-        text = (
-            f"{text}  [default: {default!r}]" if default == "" else f"{text}  [default: {default}]"
-        )
+        text = f"{text}  [default: {default}]"
+    if _is_list(leaf.field.annotation):
+        return ListOption(names, type=str, metavar="A,B or A B", help=text)
     if kind is bool:
         return click.Option(
             [leaf.parameter, f"{leaf.flag}/--no-{leaf.flag[2:]}"], default=None, help=text
@@ -122,13 +141,16 @@ class RecipeCommand(click.Command):
 
 
 def options_for(
-    chosen: Sequence[Leaf], aliases: Mapping[str, Sequence[str]] | None = None
+    chosen: Sequence[Leaf],
+    aliases: Mapping[str, Sequence[str]] | None = None,
+    shown: Callable[[Leaf], str | None] = _declared,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorator: give a click command one flag per setting; values arrive as keywords.
 
     Args:
         chosen: the settings.
         aliases: other spellings of a flag, ``{"--batch-size": ["--per-device-train-batch-size"]}``.
+        shown: the default that help states, where that is not the declared one.
     """
     aliases = aliases or {}
 
@@ -136,14 +158,15 @@ def options_for(
         parameters = getattr(command, "__click_params__", [])
         command.__click_params__ = [  # type: ignore[attr-defined]
             *parameters,
-            *reversed([_option(leaf, aliases.get(leaf.flag, ())) for leaf in chosen]),
+            *reversed([_option(leaf, aliases.get(leaf.flag, ()), shown(leaf)) for leaf in chosen]),
         ]
         return command
 
     return decorate
 
 
-recipe_options = options_for(tuple(leaves()))
+# Of a command that takes a recipe: every default is that recipe's, which its own flag says.
+recipe_options = options_for(tuple(leaves()), shown=lambda leaf: None)
 
 
 def apply_flags(base: Tree, flags: Mapping[str, Any], chosen: Sequence[Leaf] | None = None) -> Tree:

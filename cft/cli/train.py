@@ -8,9 +8,16 @@ from typing import Any
 
 import click
 
-from cft.cli.options import Leaf, RecipeCommand, apply_flags, leaves, options_for
+from cft.cli.options import (
+    Leaf,
+    RecipeCommand,
+    apply_flags,
+    default_in,
+    leaves,
+    options_for,
+)
 from cft.errors import CftError
-from cft.recipe import LaunchRecipe, ModelRecipe, NanoRecipe, TrainRecipe
+from cft.recipe import LaunchRecipe, ModelRecipe, NanoRecipe, Recipe, TrainRecipe
 
 _STAGE = "stage1"  # whose flags the command offers; they change the stage that is trained
 _NANO = {f"nano.{name}" for name in NanoRecipe.model_fields}
@@ -23,6 +30,15 @@ ALIASES = {
     "--batch-size": ["--per-device-train-batch-size"],
     "--backbone": ["--model-name-or-path"],
 }
+_OWN, _SECOND = default_in(Recipe()), default_in(Recipe(stage1=Recipe().stage2))
+
+
+def _default(leaf: Leaf) -> str | None:
+    """Of both stages, where they differ: the flags are those of the one that is trained."""
+    own, second = _OWN(leaf), _SECOND(leaf)
+    return own if own == second else f"{own}; of stage2 {second}"
+
+
 MACHINES = ("num_machines", "machine_rank", "main_process_ip", "main_process_port")
 
 
@@ -56,7 +72,7 @@ MACHINES = ("num_machines", "machine_rank", "main_process_ip", "main_process_por
 @click.option("--main-process-ip", metavar="IP", help="Address of machine 0.")
 @click.option("--main-process-port", type=int, metavar="N", help="Its free port. [default: 29500]")
 @click.option("--gradient-accumulation-steps", type=int, hidden=True)
-@options_for(LEAVES, ALIASES)
+@options_for(LEAVES, ALIASES, _default)
 @click.pass_context
 def train_command(ctx: click.Context, **flags: Any) -> None:
     """Train one stage: LoRA and InfoNCE, on all visible GPUs, or on two processes of a CPU.

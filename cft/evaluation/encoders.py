@@ -136,8 +136,16 @@ def _refuse_adapter(adapter: Path | str | None, reference: str | Path, because: 
 
 
 def _is_path(reference: str) -> bool:
-    """Whether a reference that is not there was meant as a folder: names have one slash."""
-    return reference.startswith((".", "/", "~")) or reference.count("/") > 1
+    """Whether a reference that is not there was meant as a folder: names have one slash.
+
+    One that begins with a folder of this place is a slip, and no reason to ask the hub.
+    """
+    first, slash, _ = reference.partition("/")
+    return (
+        reference.startswith((".", "/", "~"))
+        or reference.count("/") > 1
+        or (bool(slash) and Path(first).is_dir())
+    )
 
 
 def _registered(reference: str, backbone: Path | str | None, options: dict[str, Any]) -> Encoder:

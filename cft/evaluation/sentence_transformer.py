@@ -14,6 +14,7 @@ import torch
 
 from cft.errors import CftError
 from cft.files import digest_json
+from cft.model.device import device_of
 from cft.model.vectors import require_texts, require_vectors
 
 logger = logging.getLogger("cft.evaluation")
@@ -72,7 +73,8 @@ class SentenceTransformerEncoder:
             trust_remote_code: whether Python files of the model may run.
 
         Raises:
-            CftError: sentence-transformers is not installed, or the model cannot be loaded.
+            CftError: sentence-transformers is not installed, this machine has no such device, or
+                the model cannot be loaded.
         """
         try:
             from sentence_transformers import SentenceTransformer
@@ -81,7 +83,7 @@ class SentenceTransformerEncoder:
                 f"{reference}: sentence-transformers is not installed; "
                 'install it with pip install "cft[eval]"'
             ) from None
-        where = None if device == "auto" else device
+        where = None if device == "auto" else str(device_of(device))
         on_cpu = device == "cpu" or not (
             torch.cuda.is_available() or torch.backends.mps.is_available()
         )

@@ -68,11 +68,14 @@ def mine(pairs: Pairs, engine: Engine, settings: MiningSettings, output: Path) -
         found = _found(question, engine, settings, shop)
         report = _report(question, engine, settings, found) | {"digest": digest}
         if not report["rows_written"]:
-            score = {k: float(np.nanmean(found[f"{k}_Q"])) for k in ("positive", "random")}
+            score = {}
+            for name in ("positive", "random"):
+                known = found[f"{name}_Q"][~np.isnan(found[f"{name}_Q"])]
+                score[name] = f"{known.mean():.3f}" if len(known) else "none"
             raise CftError(
                 f"mining: none of {len(pairs)} rows has {settings.num_negatives} candidates at "
                 f"most {1 - settings.margin:g} times as near as its positive (mean score of "
-                f"positives {score['positive']:.3f}, of random texts {score['random']:.3f}); "
+                f"positives {score['positive']}, of random texts {score['random']}); "
                 "mine with a trained --adapter, or lower --margin, --range-min or --num-negatives"
             )
         write_json(report_path(output), report)

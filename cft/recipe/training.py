@@ -76,7 +76,8 @@ class TrainRecipe(Settings):
     def _warmup_fits(self) -> Self:
         if self.warmup_steps > self.max_steps:
             raise ValueError(
-                f"warmup_steps ({self.warmup_steps}) exceeds max_steps ({self.max_steps})"
+                f"warmup_steps ({self.warmup_steps}) exceeds max_steps ({self.max_steps}); "
+                "give fewer, or more steps"
             )
         return self
 

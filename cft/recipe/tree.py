@@ -110,6 +110,8 @@ def load_recipe(path: Path) -> Recipe:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CftError(f"{path}: no such recipe; name a YAML file that exists") from None
+    except OSError as error:  # a folder, or a file of somebody else
+        raise CftError(f"{path}: cannot be read ({error.strerror}); name a YAML file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise CftError(f"{path}: not valid YAML ({error}); mend the file") from None
     if not isinstance(values, dict):

@@ -23,6 +23,9 @@ class TrainSpec(Settings):
     )
     world_size: int = Field(1, ge=1, description="Ranks; every rank checks it.")
     data_digest: str = Field("", description="Digest of the prepared data.")
+    store_digest: str = Field(
+        "", description="Digest of the store's rows and contract. Empty: others answer for them."
+    )
     code: dict[str, Any] = Field({}, description="Version and commit of the code.")
 
     @property
@@ -44,7 +47,9 @@ class TrainSpec(Settings):
         try:
             return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
-            raise CftError(f"{path}: no such file; write the spec before the start") from None
+            raise CftError(
+                f"{path}: no such file; name a run directory that a training has begun"
+            ) from None
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise CftError(f"{path}: not valid JSON ({error}); write it again") from None
         except ValidationError as error:

@@ -17,6 +17,7 @@ from cft.files import digest_file, whole_file, write_json
 from cft.recipe import DataRecipe
 from cft.text import wording
 from cft.triplets.base import Triplets
+from cft.triplets.file_errors import DELIMITERS
 from cft.triplets.itihasa import chapters_known, epic_triplets
 from cft.triplets.splits import SHARES_A_SIDE, split_verses
 from cft.triplets.vbt import Domains, domains_of, verse_triplets
@@ -186,8 +187,20 @@ def vbt_evaluation(
     return pairs, {"documents": documents, "cases": cases}
 
 
+def require_table_name(path: Path) -> None:
+    """Refuse a name of a file that nothing could read afterwards, before any work is done.
+
+    Raises:
+        CftError: the name ends neither in .csv nor in .tsv.
+    """
+    if path.suffix.lower() not in DELIMITERS:
+        raise CftError(f"{path}: unknown kind of file; name a {' or '.join(DELIMITERS)}")
+
+
 def write_csv(path: Path, triplets: Triplets, manifest: Mapping[str, Any]) -> None:
     """Write ``sent0, sent1, hard_neg``, whole or not at all, and ``<path>.manifest.json``.
+
+    A .tsv has tabs between its columns.
 
     Raises:
         CftError: a row has several hard negatives, or the place cannot be written to.
@@ -198,7 +211,8 @@ def write_csv(path: Path, triplets: Triplets, manifest: Mapping[str, Any]) -> No
     rows = zip(triplets.anchor, triplets.positive, triplets.negatives, strict=True)
     try:
         with whole_file(path) as file:
-            writer = csv.writer(file, lineterminator="\n")
+            delimiter = DELIMITERS[path.suffix.lower()]
+            writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
             writer.writerow(COLUMNS)
             for anchor, positive, (negative,) in tqdm(
                 rows, desc=path.name, unit="row", total=len(triplets)

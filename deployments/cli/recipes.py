@@ -10,7 +10,8 @@ recipe_option = click.option(
     default="pilot",
     show_default=True,
     metavar="NAME|FILE",
-    help="A shipped recipe (pilot, sarvam, minicpm) or a YAML file.",
+    help="A shipped recipe (pilot, sarvam, minicpm) or a YAML file. It has the defaults of all "
+    "flags about data, model, stages and evaluation: see `cft recipe NAME`.",
 )
 
 

@@ -4,7 +4,14 @@ from typing import Any
 
 import click
 
-from cft.cli.options import RecipeCommand, apply_flags, recipe_options
+from cft.cli.options import (
+    RecipeCommand,
+    apply_flags,
+    default_in,
+    leaves,
+    options_for,
+    recipe_options,
+)
 from cft.cli.recipes import find_recipe
 from deployments.cli import run
 from deployments.cli.machine import machine_options, taken_machine
@@ -13,7 +20,7 @@ from deployments.cli.recipes import recipe_option
 
 @click.command(cls=RecipeCommand)
 @machine_options
-@recipe_options
+@options_for(tuple(leaves()), shown=default_in(find_recipe("pilot")))
 def pilot(**flags: Any) -> None:
     """Run the two-stage job on two cores in minutes, with no network.
 

@@ -245,9 +245,23 @@ def test_what_does_not_open_is_one_line(place, tmp_path, damage, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("which", ["backbone", "theirs"])
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [("cuda:99", "this machine has none; use auto or cpu"), ("gpu", "unknown; use auto, cpu")],
+)
+def test_a_device_that_is_not_there(place, which, device, message):
+    with pytest.raises(CftError, match=f"device {device}: {message}"):
+        open_encoder(place / which, device=device)
+
+
 def test_names_and_paths_that_are_not_there(monkeypatch, tmp_path, place):
     with pytest.raises(CftError, match="no such folder"):
         open_encoder("./missing")
+    (tmp_path / "pretrained").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CftError, match="pretrained/sarvam1: no such folder"):
+        open_encoder("pretrained/sarvam1")
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(CftError, match="owner/name: sentence-transformers cannot load it"):

@@ -35,6 +35,10 @@ def test_defaults_are_those_of_the_original_training():
         ({"model": {"lora": {"dropout": 1.5}}}, "model.lora.dropout"),
         ({"data": {"strategies": ["A", "Z"]}}, "data.strategies.1"),
         ({"stage2": {"warmup_steps": 10, "max_steps": 5}}, "warmup_steps (10) exceeds"),
+        ({"model": {"nano": {"num_heads": 6}}}, "model.nano: Value error, hidden_size (256) must"),
+        ({"model": {"nano": {"hidden_size": 48, "num_heads": 16}}}, "1, 2, 4 or 8 heads suit"),
+        ({"model": {"nano": {"hidden_size": 320, "num_heads": 5}}}, "num_heads (5) must be even"),
+        ({"model": {"nano": {"hidden_size": 240, "num_heads": 5}}}, "num_heads (5) must be even"),
     ],
 )
 def test_bad_values_name_their_field(values, named):
@@ -106,6 +110,11 @@ def test_bad_recipe_files_are_named(tmp_path: Path, content, says):
     with pytest.raises(CftError, match=says) as caught:
         load_recipe(path)
     assert str(path) in str(caught.value)
+
+
+def test_a_folder_is_no_recipe(tmp_path: Path):
+    with pytest.raises(CftError, match=rf"{tmp_path}: cannot be read .Is a directory.; name a"):
+        load_recipe(tmp_path)
 
 
 def test_missing_recipe_names_those_that_exist():
@@ -190,6 +199,27 @@ def test_help_teaches():
     pilot = CliRunner().invoke(app, ["pilot", "--help"])
     for flag in ("--itihasa", "--vbt", "--num-rows", "--backbone", "--stage1-learning-rate"):
         assert flag in pilot.output
+
+
+@pytest.mark.parametrize(
+    ("words", "flag", "says"),
+    [
+        (["pilot"], "--stage1-max-steps N", "[default: 400]"),
+        (["pilot"], "--stage2-learning-rate X", "[default: 0.0005]"),
+        (["train"], "--learning-rate X", "[default: 5e-05; of stage2 2e-05]"),
+        (["train"], "--max-length N", "[default: 150]"),
+    ],
+)
+def test_help_states_the_defaults_that_are_taken(words, flag, says):
+    shown = " ".join(CliRunner().invoke(app, [*words, "--help"]).output.split())
+    about = shown[shown.index(f" {flag} ") + 1 :]
+    assert says in about[: about.index(" --")]
+
+
+def test_help_of_a_verb_that_takes_a_recipe_states_no_defaults_of_another():
+    shown = CliRunner().invoke(app, ["two-stage", "--help"]).output
+    assert "--stage1-max-steps" in shown
+    assert "[default: 1000]" not in shown
 
 
 def test_recipe_verb_prints_yaml_and_schema():

@@ -44,8 +44,9 @@ def command(
       cft data itihasa --splits train dev test --rule rows     the original system's 186K
     """
     from cft.corpora.itihasa import load_itihasa
-    from cft.triplets.exports import itihasa_export, write_csv
+    from cft.triplets.exports import itihasa_export, require_table_name, write_csv
 
+    require_table_name(output_csv)
     recipe = data_recipe(flags, LEAVES)
     corpus = load_itihasa(itihasa_place(itihasa), recipe.num_rows)
     names = list(dict.fromkeys(splits.replace(",", " ").split()))

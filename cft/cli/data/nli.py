@@ -39,9 +39,10 @@ def command(given: Path | None, url: str | None, output_csv: Path, **flags: Any)
     """
     from cft.corpora.sources import nli_file
     from cft.home import Home
-    from cft.triplets.exports import write_csv
+    from cft.triplets.exports import require_table_name, write_csv
     from cft.triplets.nli import nli_triplets
 
+    require_table_name(output_csv)
     recipe = data_recipe(flags, LEAVES)
     triplets, manifest = nli_triplets(
         nli_file(given, url, Home.from_environment()), recipe.num_rows

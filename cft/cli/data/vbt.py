@@ -50,8 +50,9 @@ def command(
     """
     from cft.corpora.itihasa import load_itihasa
     from cft.corpora.vbt import load_vbt
-    from cft.triplets.exports import vbt_export, write_csv
+    from cft.triplets.exports import require_table_name, vbt_export, write_csv
 
+    require_table_name(output_csv)
     recipe = data_recipe(flags, LEAVES)
     verses = load_vbt(_place(vbt, folder))
     made = vbt_export(verses, load_itihasa(itihasa_place(itihasa)), recipe)
