@@ -74,7 +74,8 @@ class Watch:
         guard: asked at every look; what it raises is raised, and the job still runs.
         stall: seconds without a new event or log line after which the job is stopped.
 
-    Both begin to count when the job does: one that waits for its slot may wait.
+    Both begin to count when the job does: one that waits for its slot may wait. The silence of a
+    host that does not answer is no job's: it counts as no stall.
     """
 
     machine: Machine
@@ -123,6 +124,8 @@ class Watch:
                 if state.waits_for != self._waits_for:
                     self._waits_for = state.waits_for
                     self.say(f"waits for the slot that {state.waits_for} has")
+            elif state.state in ("unheard", "fetching"):
+                last_sign = now
             if now - started > self.deadline:
                 raise TimeoutError(f"not done within {self.deadline:.0f} s")
             if now - last_sign > self.stall:

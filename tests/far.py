@@ -38,11 +38,13 @@ print("done", flush=True)
 class Far:
     """A run whose job lives on the host, and the state folder that mirrors it."""
 
-    def __init__(self, server: Sshd, folder: Path) -> None:
-        self.server, self.folder = server, folder
-        self.home, self.base = Home(folder / "home"), folder / "far"
-        self.run = RunDirectory(self.home.runs / RUN / "stage1")
-        self.there = self.base / "runs" / RUN / "stage1"
+    def __init__(
+        self, server: Sshd, folder: Path, home: Home | None = None, name: str = RUN
+    ) -> None:
+        self.server, self.folder, self.name = server, folder, name
+        self.home, self.base = home or Home(folder / "home"), folder / "far"
+        self.run = RunDirectory(self.home.runs / name / "stage1")
+        self.there = self.base / "runs" / name / "stage1"
         self.child = 0
 
     def lease(self, port: int | None = None, **changes) -> MachineSettings:
@@ -50,7 +52,7 @@ class Far:
         ssh = self.server.settings(port=port or self.server.port)
         values = {"kind": "ssh", "ssh": ssh.model_dump(mode="json"), **changes}
         machine = MachineSettings.model_validate(values)
-        write_json(lease_folder(self.home, RUN) / SETTINGS, machine.model_dump(mode="json"))
+        write_json(lease_folder(self.home, self.name) / SETTINGS, machine.model_dump(mode="json"))
         return machine
 
     def start(self, machine: MachineSettings, code: str = SCRIPT) -> Handle:
@@ -72,9 +74,9 @@ class Far:
 
 
 @contextlib.contextmanager
-def far_run(server: Sshd, folder: Path) -> Iterator[Far]:
+def far_run(server: Sshd, folder: Path, home: Home | None = None, name: str = RUN) -> Iterator[Far]:
     """The run; all processes of its job end with the block."""
-    far = Far(server, folder)
+    far = Far(server, folder, home, name)
     try:
         yield far
     finally:

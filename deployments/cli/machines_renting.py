@@ -1,6 +1,7 @@
 """``cft machines up`` and ``down``: a rented machine for a person, and its end."""
 
 import contextlib
+import os
 import shlex
 import signal
 import sys
@@ -26,6 +27,7 @@ BASE_URL = click.option(
 )
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON in place of a table.")
 YES = click.option("--yes", is_flag=True, help="Do not ask.")
+API = "PREFECT_API_URL"
 SHOWN = 5  # offers
 
 
@@ -43,8 +45,8 @@ SHOWN = 5  # offers
 def up(yes: bool, base_url: str | None, **flags: Any) -> None:
     """Rent a machine for yourself, wait until it lets you in, and say how.
 
-    It runs, and costs, until `cft machines down`, or until a sweep finds it past its caps. While
-    it boots, Ctrl-C gives it back.
+    It runs, and costs, until `cft machines down`, or until a sweep finds it past its caps; where
+    nothing sweeps, that is said before you are asked. While it boots, Ctrl-C gives it back.
 
     \b
     Examples
@@ -52,7 +54,7 @@ def up(yes: bool, base_url: str | None, **flags: Any) -> None:
       cft machines up --machine rented.yaml --yes
     """
     from tasks.machine.hire import hire_of
-    from tasks.machine.rental import as_own_machine, offers_for, rent_for_person
+    from tasks.machine.rental import as_own_machine, cron_line, offers_for, rent_for_person
 
     machine, home = _with_url(taken_machine(flags), base_url), Home.from_environment()
     if machine.kind != "lambda":
@@ -65,10 +67,16 @@ def up(yes: bool, base_url: str | None, **flags: Any) -> None:
     if not offers:
         minutes = caps.capacity_seconds / 60
         click.echo(f"  sold out at the moment; it is asked for again for {minutes:.0f} minutes")
+    why = _unswept(home)
     click.echo(
         f"Caps: ${caps.max_price_per_hour:.2f}/h, ${caps.max_cost:.2f} and "
-        f"{caps.max_duration_hours:g} h in all; past them a sweep ends it."
+        f"{caps.max_duration_hours:g} h in all{'.' if why else '; past them a sweep ends it.'}"
     )
+    if why:
+        click.echo(
+            f"Nothing here is known to end it at its caps: {why}. Give it back yourself, run `cft "
+            f"up` with the key, or put this into a crontab:\n  {cron_line(home, machine)}"
+        )
     if not yes:
         click.confirm("Rent one?", abort=True)
     _say("it is paid for from now on; Ctrl-C while it boots gives it back")
@@ -144,6 +152,19 @@ def down(names: tuple[str, ...], yes: bool, force: bool, base_url: str | None) -
             click.echo(f"{ended.key}: gone, after ${cost:.2f}")
     if failed:
         sys.exit(1)
+
+
+def _unswept(home: Home) -> str | None:
+    """Why nothing sweeps here; None: the server that a run would speak to does."""
+    from flows.environment import prepare_environment
+    from flows.living_stack import addresses
+
+    if not (os.environ.get(API) or addresses(home)):
+        return "no Prefect server is configured, and `cft up` does not run"
+    prepare_environment(home)
+    from tasks.swept import unswept
+
+    return unswept(home)
 
 
 def _with_url(machine: "MachineSettings", base_url: str | None) -> "MachineSettings":

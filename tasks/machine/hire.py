@@ -5,6 +5,7 @@ ledger and in the lease's own folder; the lock in that folder tells whether we a
 """
 
 import contextlib
+import hashlib
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cft.errors import CftError, one_line
 from cft.files import locked_within, write_atomic, write_json
 from cft.home import Home
+from tasks.machine.busy import jobs_on
 from tasks.machine.driver.ensure import ensure_driver
 from tasks.machine.host import Host
 from tasks.machine.provider.alarm import OnAlarm, log_alarm
@@ -147,7 +149,9 @@ def wish_for(hire: Hire, home: Home, machine: MachineSettings, job: str) -> Wish
         CftError: the key cannot be read, or the provider does not take it.
     """
     public = public_key_of(identity_of(home, machine))
-    name = hire.provider.register_key(f"{KEY_NAME}-{hire.ledger.owner}", public)
+    # A name is one key's at the provider, and a person may change to another key.
+    digest = hashlib.sha256(" ".join(public.split()[:2]).encode()).hexdigest()[:8]
+    name = hire.provider.register_key(f"{KEY_NAME}-{hire.ledger.owner}-{digest}", public)
     return Wish(ssh_key=name, job=job, settings=machine.rent)
 
 
@@ -175,7 +179,12 @@ def looks_healthy(
                 return False
             if not gpu:
                 return True
-            report = ensure_driver(connection, machine.driver, on_line=say)
+            report = ensure_driver(
+                connection,
+                machine.driver,
+                jobs_running=lambda: jobs_on(connection, machine.base),
+                on_line=say,
+            )
             if report.verdict == "reroll":
                 raise BadMachineError(f"driver: {report.state}: {report.reason}")
             return True

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 RECORD = "remote.json"  # in the mirror of a run directory: where its job is
-LIVING = ("running", "waiting")
+LIVING = ("running", "waiting", "unheard", "fetching")
 _SESSION = re.compile(r"[^A-Za-z0-9_-]")
 
 
@@ -42,14 +42,16 @@ class Handle:
 class JobState:
     """What :meth:`Machine.poll` saw."""
 
-    state: str  # "waiting" (for its slot), "running", "finished", "failed" or "killed"
+    # "waiting" (for its slot), "running", "finished", "failed" or "killed"; of one on another host
+    # also "unheard" (no answer, so it is taken to go on) and "fetching" (what it made comes home).
+    state: str
     exit_code: int | None = None
     signal: int | None = None
     waits_for: str | None = None  # run directory of the job that has the slot
 
     @property
     def running(self) -> bool:
-        """Whether any process of the job is left."""
+        """Whether any process of the job may be left, or what it made is not here yet."""
         return self.state in LIVING
 
     def __str__(self) -> str:

@@ -21,6 +21,7 @@ from typing import Any
 if __package__:
     from tasks.machine import process_table, step_host, supervisor
 else:  # on a host they lie beside this file
+    sys.path.insert(0, str(Path(__file__).resolve().parent))  # PYTHONSAFEPATH takes it away
     import process_table  # type: ignore[no-redef]
     import step_host  # type: ignore[no-redef]
     import supervisor  # type: ignore[no-redef]
@@ -78,7 +79,7 @@ def sync(run: Path, offsets: dict[str, int]) -> dict[str, Any]:
 
 def stop(run: Path, grace: float) -> dict[str, Any]:
     """TERM to every process of the job, KILL after the grace; returns when none is left."""
-    step_host.stop(run)
+    step_host.stop(run, grace)
     deadline = time.monotonic() + grace + 5
     while step_host._alive(run) and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -27,6 +27,7 @@ from typing import Any
 if __package__:
     from tasks.machine import job_host, process_table, step_host
 else:  # on a host they lie beside this file
+    sys.path.insert(0, str(Path(__file__).resolve().parent))  # PYTHONSAFEPATH takes it away
     import job_host  # type: ignore[no-redef]
     import process_table  # type: ignore[no-redef]
     import step_host  # type: ignore[no-redef]

@@ -3,6 +3,8 @@
 Only the standard library is used: hosts get this file beside :mod:`supervisor`.
 """
 
+from __future__ import annotations
+
 import contextlib
 import os
 import signal

@@ -21,7 +21,7 @@ from tasks.machine.hire import lease_settings, rented_host
 from tasks.machine.host import Host, own_hosts
 from tasks.machine.job import LIVING, RECORD, Handle, JobState, session_name
 from tasks.machine.jobs import GRACE, require_run_id
-from tasks.machine.provider.ledger import ledger_of
+from tasks.machine.provider.ledger import Entry, ledger_of
 from tasks.machine.ssh.connection import Connection
 from tasks.machine.watcher import watcher_of
 
@@ -80,6 +80,30 @@ def remote_jobs(home: Home, flow_run_id: str) -> list[RemoteJob]:
     return found
 
 
+def living_remote_jobs(home: Home, flow_run_id: str) -> list[RemoteJob]:
+    """The jobs of a flow run on other hosts that live as far as is known here; nobody is asked.
+
+    Raises:
+        CftError: the id is not the name of a run.
+    """
+    found = [job for job in remote_jobs(home, flow_run_id) if job.state.running]
+    return [] if found and given_back(home, flow_run_id) else found
+
+
+def given_back(home: Home, flow_run_id: str) -> bool:
+    """Whether a flow run's machine was rented and is given back, and all that ran there with it."""
+    try:
+        machine = lease_settings(home, flow_run_id)
+        return (
+            machine is not None
+            and machine.kind == "lambda"
+            and _entry_of(home, flow_run_id) is None
+        )
+    except CftError as error:  # then its end is not known
+        logger.warning("run %s: %s", flow_run_id, one_line(error))
+        return False
+
+
 def host_of_run(home: Home, flow_run_id: str, address: str | None = None) -> Host | None:
     """The host on which a flow run's jobs live; None when its rented machine is given back.
 
@@ -100,13 +124,18 @@ def host_of_run(home: Home, flow_run_id: str, address: str | None = None) -> Hos
     if machine.kind == "ssh":
         hosts = own_hosts(home, machine)
         return next((one for one in hosts if one.ssh.address == address), hosts[0])
-    # A machine that is being given back takes its jobs with it.
+    entry = _entry_of(home, flow_run_id)
+    return rented_host(home, machine, entry) if entry is not None else None
+
+
+def _entry_of(home: Home, flow_run_id: str) -> Entry | None:
+    """The rented machine of a flow run; one that is being given back takes its jobs with it."""
     entries = [
         one
         for one in ledger_of(home).of_job(flow_run_id)
         if one.state in ("launched", "ready") and one.ip
     ]
-    return rented_host(home, machine, entries[-1]) if entries else None
+    return entries[-1] if entries else None
 
 
 def session_of(job: RemoteJob) -> str:

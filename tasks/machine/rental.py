@@ -1,5 +1,7 @@
 """A rented machine for a person: what would do, renting it, and giving back what one names."""
 
+import shlex
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +24,12 @@ from tasks.machine.host import Host
 from tasks.machine.provider.alarm import OnAlarm, log_alarm
 from tasks.machine.provider.caps import cost_cents
 from tasks.machine.provider.choose import budget_left, choices
+from tasks.machine.provider.lambda_http import KEY_VARIABLE
 from tasks.machine.provider.ledger import Entry, Ledger
 from tasks.machine.provider.protocol import Offer
 from tasks.machine.provider.release import release
 from tasks.machine.provider.rent import rent
+from tasks.machine.provider.settings import LambdaSettings
 from tasks.machine.settings import MachineSettings
 from tasks.machine.ssh.known_hosts import KnownHosts
 from tasks.machine.watcher import watcher_of
@@ -83,6 +87,15 @@ def rent_for_person(
     # Whoever looks at it or gives it back later knows no more than its key.
     write_json(lease_folder(home, entry.key) / SETTINGS, machine.model_dump(mode="json"))
     return entry, rented_host(home, machine, entry)
+
+
+def cron_line(home: Home, machine: MachineSettings) -> str:
+    """The line of a crontab that ends what is past its caps, where nothing else does."""
+    words = [str(Path(sys.executable).with_name("cft")), "machines", "sweep", "--yes"]
+    if machine.cloud.base_url != LambdaSettings().base_url:
+        words += ["--base-url", machine.cloud.base_url]
+    place = shlex.quote(str(home.path))
+    return f"*/10 * * * * CFT_HOME={place} {KEY_VARIABLE}=... {shlex.join(words)}"
 
 
 def as_own_machine(home: Home, machine: MachineSettings, entry: Entry, host: Host) -> Path:

@@ -16,6 +16,7 @@ from cft.files import digest_folder
 from cft.recipe import LaunchRecipe
 from cft.training.launch import ALONE, Machines
 from cft.training.spec import TrainSpec
+from tasks.machine.busy import jobs_on
 from tasks.machine.driver.ensure import ensure_driver
 from tasks.machine.driver.report import DriverReport
 from tasks.machine.driver.settings import DriverSettings
@@ -104,7 +105,9 @@ def make_ready(
     base, cores = asked.stdout.split("\n")[-3:-1]
     report, device, count = None, "cpu", min(2, int(cores))
     if launch.device in ("auto", "cuda"):
-        report = ensure_driver(connection, driver, on_line=say)
+        report = ensure_driver(
+            connection, driver, jobs_running=lambda: jobs_on(connection, base), on_line=say
+        )
         if launch.device == "cuda" or report.gpus:
             report.require_ready()
             device, count = "cuda", len(report.gpus)

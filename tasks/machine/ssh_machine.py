@@ -3,14 +3,11 @@
 The job runs detached on the host. Here its events, its log and its status are copied as they grow,
 from the byte at which the copy ends, so whoever watches the local run directory watches the job,
 and a watcher that died is replaced by any other. Checkpoints come home while it trains, the adapter
-before anybody may let the host go. A lost connection changes nothing: the state stays what it was.
+before anybody may let the host go. A host that does not answer says nothing of its job, which is
+waited for as one that runs.
 """
 
-import base64
-import contextlib
-import json
 import logging
-import os
 import shlex
 import time
 from collections.abc import Callable
@@ -18,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from cft.errors import CftError
-from cft.files import write_json
 from cft.tracking.run_directory import RunDirectory
 from cft.training.checkpoint_folders import checkpoints
 from tasks.machine import job_host
-from tasks.machine.job import RECORD, Handle, Job, JobState, session_name
+from tasks.machine.job import Handle, Job, JobState, session_name
+from tasks.machine.mirroring import Mirror
 from tasks.machine.remote import Result
 from tasks.machine.results import ANSWER_SECONDS, Results
 from tasks.machine.ssh.connection import Connection
@@ -41,6 +38,7 @@ class SshMachine:
         grace: seconds between TERM and KILL when a job is stopped.
         checkpoint_seconds: how old the newest checkpoint here may become while a newer one is
             there; a lost host costs no more than that and one pull.
+        adapter_seconds: for which an adapter that cannot be fetched is tried again.
         say: told what a person should know.
     """
 
@@ -53,13 +51,17 @@ class SshMachine:
         *,
         grace: float = 10.0,
         checkpoint_seconds: float = 600.0,
+        adapter_seconds: float = 1800.0,
         say: Callable[[str], None] = logger.info,
     ) -> None:
         self.connection, self.base, self.grace = connection, base.rstrip("/"), grace
         self.say = say
         self._seen: dict[str, dict[str, Any]] = {}  # the last answer, by run
-        self._results = Results(connection, self.folder_of, checkpoint_seconds)
-        self._unheard = 0.0
+        self._results = Results(
+            connection, self.folder_of, checkpoint_seconds, adapter_seconds, say
+        )
+        self._mirror = Mirror(connection, self.folder_of, self.name, say)
+        self._settled: set[str] = set()  # runs of which all that they left is here
 
     def folder_of(self, run: Path) -> str:
         """The run directory on the host: the same flow run and stage."""
@@ -135,8 +137,12 @@ class SshMachine:
         self._until_heard(f"rm -rf {there}", None)
 
     def _known(self, run: Path) -> bool:
-        there = shlex.quote(f"{self.folder_of(run)}/job_host.py")
-        return self._until_heard(f"test -f {there}", None).ok
+        deadline = time.monotonic() + 10 * ANSWER_SECONDS
+        while (known := self._mirror.has(run)) is None:
+            if time.monotonic() > deadline:
+                raise CftError(f"{self.connection.settings.address}: no answer; run again")
+            time.sleep(1.0)
+        return known
 
     def _handle(self, run: Path, record: dict[str, Any], *, attached: bool) -> Handle:
         return Handle(
@@ -151,24 +157,26 @@ class SshMachine:
     def poll(self, handle: Handle) -> JobState:
         """Mirror what is new and say what the job is doing.
 
-        While the host is not heard of, the last state holds: nothing is known of it, least of all
-        that it failed. A job that finished counts as that once its adapter is here.
+        Of a host that is not heard of nothing is known, least of all that its job failed: it is
+        waited for. A job that finished counts as that once its adapter is here.
+
+        Raises:
+            CftError: the run directory is gone there, the host answered with nothing but errors, or
+                the adapter could not be fetched, each for minutes.
         """
         run = Path(handle.run)
-        answer = self._sync(run, ANSWER_SECONDS)
+        answer = self._sync(run)
         if answer is None:
-            if not self._unheard:
-                self._unheard = time.monotonic()
-                self.say(f"{self.connection.settings.address}: no answer; the job goes on there")
-            return _state(self._seen.get(str(run), {"state": "running", "status": {}}))
-        if self._unheard:
-            self.say(f"heard again after {time.monotonic() - self._unheard:.0f} s")
-            self._unheard = 0.0
+            self._results.unheard(run)
+            settled = str(run) in self._settled
+            return _state(self._seen[str(run)]) if settled else JobState("unheard")
         state = _state(answer)
-        if not state.running:
-            self._results.settle(run, answer)
-        else:
+        if state.running:
             self._results.follow(run, answer)
+        elif self._results.settle(run, answer):
+            self._settled.add(str(run))
+        else:
+            return JobState("fetching")
         return state
 
     def stop(self, handle: Handle) -> JobState:
@@ -197,13 +205,15 @@ class SshMachine:
             CftError: the host is not heard of; the job goes on, and another start attaches.
         """
         self._seen.pop(str(run), None)
+        self._settled.discard(str(run))
         deadline = time.monotonic() + 10 * ANSWER_SECONDS
-        while (answer := self._sync(run, ANSWER_SECONDS)) is None:
+        while (answer := self._sync(run)) is None:
             if time.monotonic() > deadline:
                 raise CftError(
                     f"{self.connection.settings.address}: no answer; the job that was started "
                     "there goes on, run again to attach to it"
                 )
+            time.sleep(1.0)
         return answer
 
     def _until_heard(self, command: str, stdin: bytes | None) -> Result:
@@ -219,45 +229,12 @@ class SshMachine:
                     "that runs there goes on"
                 )
 
-    def _sync(self, run: Path, seconds: float) -> dict[str, Any] | None:
+    def _sync(self, run: Path) -> dict[str, Any] | None:
         """Copy what is new; the host's answer, or None when there is none."""
-        script = shlex.quote(f"{self.folder_of(run)}/job_host.py")
-        while True:
-            offsets = {
-                path.name: path.stat().st_size
-                for pattern in job_host.FOLLOWED
-                for path in run.glob(pattern)
-            }
-            asked = shlex.quote(json.dumps(offsets))
-            result = self.connection.run(f"exec python3 {script} sync {asked}", timeout=seconds)
-            if result.exit_code is None:
-                return None
-            answer = answer_of(result)
-            if answer is None:
-                raise CftError(
-                    f"{self.connection.settings.address}: {self.folder_of(run)} is not a run "
-                    f"directory of ours any more ({result.last_words})"
-                )
-            for name, (start, data) in answer["files"].items():
-                _append(run / Path(name).name, start, base64.b64decode(data))
-            if not answer["more"]:
-                break
-        if answer["status"] and RunDirectory(run).read_status() != answer["status"]:
-            write_json(run / "status.json", answer["status"])
-        place = {"host": self.connection.settings.address, "folder": self.folder_of(run)}
-        if not (run / RECORD).exists():
-            write_json(run / RECORD, place | {"machine": self.name})
-        self._seen[str(run)] = answer
+        answer = self._mirror.sync(run)
+        if answer is not None:
+            self._seen[str(run)] = answer
         return answer
-
-
-def _append(path: Path, start: int, data: bytes) -> None:
-    """Make the file what it is on the host, from a byte on."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
-    with contextlib.closing(os.fdopen(handle, "wb", buffering=0)) as file:
-        file.seek(start)
-        file.write(data)
-        file.truncate()
 
 
 def _state(answer: dict[str, Any]) -> JobState:

@@ -30,6 +30,20 @@ POLL_SECONDS = 1.0
 SLOWEST_POLL = 10.0
 TAIL = 30  # lines that an error may quote from
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,80}")
+# In words that every Python 3 reads: one that is too old has to say so.
+_PROGRAM = """\
+import json, sys, types
+asked = {asked!r}
+if sys.version_info < {oldest!r}:
+    version = ".".join(map(str, sys.version_info[:2]))
+    begun = {{"problem": "python3 is %s; the host needs %s or newer" % (version, {needed!r})}}
+else:
+    for name in ("process_table", "step_host"):  # the second imports the first
+        sys.modules[name] = types.ModuleType(name)
+        exec(compile(asked[1][name + ".py"], name + ".py", "exec"), vars(sys.modules[name]))
+    begun = sys.modules["step_host"].start(*asked)
+print(json.dumps(begun))
+"""
 
 
 @dataclass(frozen=True)
@@ -167,8 +181,12 @@ def start_program(
         "supervisor.py": source_of(supervisor),
         "step_host.py": source_of(step_host),
     }
-    asked = f"{folder!r}, {own | files!r}, {command!r}, options={options!r}, session={session!r}"
-    return f"{own['step_host.py']}\nprint(json.dumps(start({asked})))\n".encode()
+    oldest = step_host.OLDEST
+    return _PROGRAM.format(
+        asked=(folder, own | files, command, options, session),
+        oldest=oldest,
+        needed=".".join(map(str, oldest)),
+    ).encode()
 
 
 def source_of(module: ModuleType) -> str:

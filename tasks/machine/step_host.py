@@ -1,14 +1,16 @@
 """The host's side of a step: started once, asked often, alive without any connection.
 
 Only the standard library is used and nothing newer than Python 3.10 is run, since this file is
-sent to hosts that have nothing else. It is fed to ``python3 -`` together with a call of
-:func:`start`; the copy that it leaves in the step's folder answers the later questions::
+sent to hosts that have nothing else. With :mod:`process_table` it is fed to ``python3 -`` together
+with a call of :func:`start`; the copies that this leaves in the step's folder answer the later
+questions::
 
     python3 FOLDER/step_host.py poll OFFSET
     python3 FOLDER/step_host.py stop
 
-Every answer is one line of JSON. A step lives while the lock of its supervisor is held: that ends
-with the process and with a reboot, so no pid is ever taken for another one.
+Every answer is one line of JSON. A step lives while the lock of its supervisor is held, which ends
+with the process and with a reboot, or while any process carries its token, where the supervisor was
+killed. So no pid is ever taken for another one.
 """
 
 from __future__ import annotations
@@ -26,10 +28,18 @@ import time
 from pathlib import Path
 from typing import Any
 
+if __package__:
+    from tasks.machine import process_table
+else:
+    if "process_table" not in sys.modules:  # it was not fed along: it lies beside this file
+        sys.path.insert(0, str(Path(__file__).resolve().parent))  # PYTHONSAFEPATH takes it away
+    import process_table  # type: ignore[no-redef]
+
 OLDEST = (3, 10)
 START_SECONDS = 30.0
 TMUX = ["-L", "cft", "-f", "/dev/null"]
 CHUNK = 65536  # bytes of the log in one answer
+GRACE = 10.0  # seconds between TERM and KILL for what a killed supervisor left
 ENDED = ("finished", "failed", "killed")
 
 
@@ -50,9 +60,6 @@ def start(
         session: name of the tmux session in which it runs, for people to look at; where the host
             has no tmux it runs as well, without.
     """
-    if sys.version_info < OLDEST:
-        version = ".".join(map(str, sys.version_info[:2]))
-        return {"problem": f"python3 is {version}; the host needs 3.10 or newer"}
     folder = Path(place).expanduser()
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -66,7 +73,8 @@ def start(
 def _start(
     folder: Path, files: dict[str, str], command: list[str], options: list[str], session: str | None
 ) -> dict[str, Any]:
-    if _alive(folder):
+    # The record is the only way to what a killed supervisor left: it is not written over.
+    if _lives(folder):
         return {"attached": True, "folder": str(folder)}
     for name, content in files.items():
         _write(folder / name, content)
@@ -137,7 +145,7 @@ def _tmux(tmux: str, *words: str) -> None:
 
 def poll(folder: Path, offset: int) -> dict[str, Any]:
     """What the step does, and its output from a byte offset on, in whole lines while it lives."""
-    alive = _alive(folder)
+    alive = _lives(folder)
     # In this order: what it wrote before its end is in the log by the time its end is seen.
     status = _read(folder / "status.json")
     ended = status.get("state") in ENDED and not alive
@@ -152,12 +160,14 @@ def poll(folder: Path, offset: int) -> dict[str, Any]:
     }
 
 
-def stop(folder: Path) -> dict[str, Any]:
-    """Ask the supervisor to end every process of the step."""
+def stop(folder: Path, grace: float = GRACE) -> dict[str, Any]:
+    """Ask the supervisor to end every process of the step; where it was killed, end them here."""
     if _alive(folder):
         with contextlib.suppress(OSError, TypeError, ValueError):
             os.kill(int(_read(folder / "supervisor.json")["pid"]), signal.SIGTERM)
-    return {"alive": _alive(folder)}
+    else:
+        process_table.end_all(lambda: _members(folder), grace, 5.0)
+    return {"alive": _lives(folder)}
 
 
 def _output(folder: Path, offset: int, *, final: bool) -> tuple[str, int, bool]:
@@ -181,7 +191,18 @@ def _output(folder: Path, offset: int, *, final: bool) -> tuple[str, int, bool]:
     )
 
 
+def _lives(folder: Path) -> bool:
+    return _alive(folder) or bool(_members(folder))
+
+
+def _members(folder: Path) -> set[int]:
+    """Processes of the step by the token in its record; a supervisor is none of them."""
+    token = _read(folder / "supervisor.json").get("token")
+    return process_table.members(str(token)) if token else set()
+
+
 def _alive(folder: Path) -> bool:
+    """Whether the supervisor lives."""
     try:
         handle = os.open(folder / "supervisor.lock", os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -41,6 +41,7 @@ from typing import Any
 if __package__:
     from tasks.machine import process_table
 else:  # started as a script, here or on a host: it lies beside this file
+    sys.path.insert(0, str(Path(__file__).resolve().parent))  # PYTHONSAFEPATH takes it away
     import process_table  # type: ignore[no-redef]
 
 BUSY = 3  # exit code: the run directory has a living supervisor

@@ -12,6 +12,7 @@ from typing import Any
 from cft.evaluation.figures import PRIMARY, described
 from cft.home import Home
 from tasks.machine.local import LocalMachine
+from tasks.machine.remote_jobs import living_remote_jobs
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Facts:
         result: what the flow returned; empty where it did not come so far.
         exit: how the newest job ended: ``exit code 1``, ``signal 9``; None without a job.
         failed: whether that job did not end well.
-        living: a job of the run is still at work.
+        living: a job of the run is still at work, here or, as far as is known here, on its host.
         headlines: figures of the run's model.
     """
 
@@ -60,7 +61,7 @@ def facts_of(home: Home, flow_run_id: str) -> Facts:
         living = any(
             LocalMachine().find(record.parent) is not None
             for record in folder.glob("*/supervisor.json")
-        )
+        ) or bool(living_remote_jobs(home, flow_run_id))
     return Facts(
         result=result,
         exit=_exit(status),

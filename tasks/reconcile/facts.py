@@ -21,8 +21,9 @@ class RunFacts:
         state_seconds: how long it has been in that state.
         silent_seconds: since its last sign of life: a heartbeat, or the beginning of its state.
         watched: whether its process lives; ``unknown`` on another host, or before its training.
-        work: its newest job on this host: living, ``finished`` unwatched, ``lost`` (it vanished
-            with its supervisor, as when a host goes down) or ``ended`` (it failed, or was stopped).
+        work: its newest job, here or mirrored from its host: living, as far as is known here,
+            ``finished`` unwatched, ``lost`` (it vanished with its supervisor, as when a host goes
+            down) or ``ended`` (it failed, was stopped, or its rented machine is given back).
         run_count: how often it has begun.
         deployed: whether a worker can take it up again.
     """

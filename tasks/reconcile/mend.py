@@ -14,9 +14,12 @@ from prefect.states import AwaitingRetry, Cancelled, Crashed, State
 from cft.errors import one_line
 from cft.home import Home
 from tasks.machine.jobs import stop_jobs
+from tasks.machine.remote_jobs import stop_remote_jobs
 from tasks.reconcile.facts import Action, Kind, Outcome
 
 logger = logging.getLogger("cft.reconcile")
+
+HOST_SECONDS = 40.0  # for the jobs of one run on other hosts; one that is away holds a pass so long
 
 
 class NotDoneError(Exception):
@@ -74,7 +77,11 @@ def _stop(client: SyncPrefectClient, home: Home, action: Action) -> str:
     stopped = stop_jobs(home, action.subject)
     if left := [job.stage for job in stopped if job.state.running]:
         raise NotDoneError(f"the kernel does not let go of {', '.join(left)}")
-    return f"stopped {', '.join(job.stage for job in stopped) or 'nothing: it had ended'}"
+    names = [job.stage for job in stopped]
+    # A host that is away is an error, and is asked again in the next pass.
+    there = stop_remote_jobs(home, action.subject, seconds=HOST_SECONDS)
+    names += [f"{job.stage} on {job.address}" for job in there]
+    return f"stopped {', '.join(names) or 'nothing: it had ended'}"
 
 
 def _free(client: SyncPrefectClient, home: Home, action: Action) -> str:

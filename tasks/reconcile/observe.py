@@ -1,4 +1,4 @@
-"""Looking at Prefect and at this host. Nothing is changed here."""
+"""Looking at Prefect, at this host, and at what it mirrors of others. Nothing is changed here."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,10 @@ from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFi
 
 from cft.home import Home
 from tasks.machine import supervisor
+from tasks.machine.hire import lease_folder
+from tasks.machine.job import RECORD
 from tasks.machine.jobs import carried, living_jobs
+from tasks.machine.remote_jobs import given_back, living_remote_jobs
 from tasks.machine.watcher import Watcher, watcher_of
 from tasks.reconcile.decide import ACTIVE, ENDED
 from tasks.reconcile.facts import Found, RunFacts, SlotFacts, Watched, Work
@@ -113,11 +116,14 @@ def _facts(
 
 
 def watched(home: Home, run: FlowRun) -> Watched:
-    """What the newest watcher of the run's jobs says of its process."""
-    found = [watcher_of(folder) for folder in _job_folders(home, str(run.id))]
+    """What the newest watcher of the run's jobs, or of its machine, says of its process."""
+    lease = watcher_of(lease_folder(home, str(run.id)))
+    found = [lease, *(watcher_of(folder) for folder in _job_folders(home, str(run.id)))]
     if any(one.state == "alive" for one in found):
         return "alive"
     newest = max((one for one in found if one.state == "dead"), key=_since, default=None)
+    if lease.state == "dead" and not lease.left:
+        newest = lease  # it is held around all stages, also between two of them
     assert run.state is not None
     # One from before a run was RUNNING says nothing: it has begun again and is not yet that far.
     # One that took its leave has gone on with the flow: its lock tells nothing any more.
@@ -132,14 +138,24 @@ def _since(watcher: Watcher) -> float:
 
 
 def _job_folders(home: Home, run: str) -> list[Path]:
-    return [path.parent for path in (home.runs / run).glob("*/supervisor.json")]
+    """The folders of a run's jobs: those of this host, and the mirrors of those of others."""
+    records = ("supervisor.json", RECORD)
+    return [path.parent for name in records for path in (home.runs / run).glob(f"*/{name}")]
 
 
 def work(home: Home, run: str) -> Work:
-    """How the newest job of a run ended that has no living one."""
+    """How the newest job of a run stands that has no living one on this host.
+
+    What was on a rented machine that is given back counts as ended, however it did: a retry would
+    rent another one, and that is for a person to say.
+    """
+    if living_remote_jobs(home, run):
+        return "living"
     ended = [supervisor.read_json(folder / "status.json") for folder in _job_folders(home, run)]
     if not ended:
         return "none"
+    if given_back(home, run):
+        return "ended"
     newest: dict[str, Any] = max(ended, key=lambda status: float(status.get("started") or 0))
     if newest.get("state") == "finished":
         return "finished"

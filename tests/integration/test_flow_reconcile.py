@@ -24,12 +24,15 @@ from cft.tracking.runs import Tracking
 from flows.forms_reconcile import ReconcileSettings
 from flows.reconcile import reconcile
 from tasks.machine import process_table, supervisor
+from tasks.machine.hire import lease_folder
 from tasks.machine.job import Job
 from tasks.machine.jobs import living_jobs, stop_jobs
 from tasks.machine.local import LocalMachine
 from tasks.machine.watcher import LOCK, RECORD, watching
 from tasks.reconcile.observe import HEARTBEAT, last_heartbeat
+from tests.far import far_run
 from tests.processes import LAUNCHER, until, worker_of
+from tests.sshd import Sshd, needs_sshd, running
 
 pytestmark = pytest.mark.integration
 
@@ -235,3 +238,34 @@ def test_a_job_lost_with_its_host_is_taken_up(
     until(lambda: not living_jobs(home))
     assert done(reconcile(NOW), run) == [("crash", True), ("retry", True)]
     assert state_of(client, run) == "AwaitingRetry"
+
+
+@needs_sshd
+def test_a_job_on_another_host_is_taken_up_and_stopped_as_one_of_this_host(
+    home: Home,
+    client: SyncPrefectClient,
+    deployment: UUID,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = begun(client, deployment, Running())
+    with running(Sshd(tmp_path / "sshd")) as server, far_run(server, tmp_path, home, run) as far:
+        handle = far.start(far.lease())
+        with watching(lease_folder(home, run)):
+            assert done(reconcile(NOW), run) == [], "its machine is held"
+        killed_watcher(lease_folder(home, run))
+        result = reconcile(NOW)
+        assert done(result, run) == [("crash", True), ("retry", True)]
+        assert "its job lives and nobody watches it" in result["page"]
+        assert process_table.start_time(far.child) is not None, "its job goes on"
+
+        client.set_flow_run_state(UUID(run), Cancelled(), force=True)
+        far.lease(port=1)
+        with monkeypatch.context() as patch:
+            patch.setattr("tasks.reconcile.mend.HOST_SECONDS", 1.0)
+            assert done(reconcile(NOW), run) == [("stop", False)], "its host is away"
+        far.lease()
+        assert done(reconcile(NOW), run) == [("stop", True)], "the next pass"
+        assert process_table.members(handle.token) == set()
+        assert far.run.read_status()["state"] == "killed"
+        assert done(reconcile(NOW), run) == [], "once is enough"

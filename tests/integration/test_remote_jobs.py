@@ -10,6 +10,8 @@ from tasks.machine import process_table, supervisor
 from tasks.machine.hire import lease_folder
 from tasks.machine.provider.ledger import ledger_of
 from tasks.machine.remote_jobs import remote_jobs, stop_remote_jobs
+from tasks.notify.facts import facts_of
+from tasks.reconcile.observe import work
 from tests.far import RUN, far_run
 from tests.processes import until
 from tests.renting import entry_of
@@ -48,6 +50,7 @@ def test_a_rented_machine_is_reached_by_its_entry(far) -> None:
     far.start(far.lease())
     far.lease(kind="lambda", ssh=None, user=USER, identity=str(far.server.client_key))
     assert stop_remote_jobs(far.home, RUN) == [], "its machine is given back, and it has ended"
+    assert (facts_of(far.home, RUN).living, work(far.home, RUN)) == (False, "ended")
     assert process_table.start_time(far.child) is not None
     entry = entry_of(
         job=RUN, state="ready", instance_id="i-1", ip="127.0.0.1", port=far.server.port
@@ -55,6 +58,7 @@ def test_a_rented_machine_is_reached_by_its_entry(far) -> None:
     ledger = ledger_of(far.home)
     with ledger.hold(entry.key) as held:
         held.begin(entry)
+    assert (facts_of(far.home, RUN).living, work(far.home, RUN)) == (True, "living")
     (stopped,) = stop_remote_jobs(far.home, RUN, grace=1.0)
     assert stopped.state.state == "killed"
     assert process_table.start_time(far.child) is None
@@ -69,6 +73,7 @@ def test_a_job_that_has_ended_unseen_keeps_its_true_end(far) -> None:
     assert far.run.read_status()["state"] == "finished"
     (log,) = far.run.path.glob("train-*.log")
     assert log.read_text().endswith("done\n")
+    assert (facts_of(far.home, RUN).living, work(far.home, RUN)) == (False, "finished")
 
 
 def test_a_host_that_is_silent_costs_no_more_than_the_time_that_was_given(far) -> None:

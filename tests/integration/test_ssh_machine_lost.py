@@ -1,12 +1,17 @@
 """A job on a host behind SSH is never lost with a connection, a watcher, a supervisor or a boot."""
 
+import dataclasses
 import os
 import shutil
 import signal
+import threading
+from pathlib import Path
 
 import pytest
 
-from tasks.machine import process_table, supervisor
+from cft.errors import CftError
+from tasks.machine import mirroring, process_table, results, supervisor
+from tasks.watch import Watch
 from tests.integration.ssh_place import MARKS, log_of, placed, steps_of, to_the_end, until_steps
 from tests.processes import until
 from tests.sshd import Sshd, Wire, running
@@ -40,7 +45,8 @@ def test_an_answer_that_is_lost_right_after_the_start(place, monkeypatch) -> Non
     assert machine.stop(handle).state == "killed", "what was known of an earlier job is not of this"
 
 
-def test_the_connection_may_break_at_any_time(place) -> None:
+def test_the_connection_may_break_at_any_time(place, monkeypatch) -> None:
+    monkeypatch.setattr(mirroring, "ANSWER_SECONDS", 5.0)
     wire, said = Wire(place.server.port), []
     place.go(1)
     machine = place.machine(wire.port, said=said)
@@ -82,6 +88,28 @@ def test_killed_jobs_and_supervisors(place) -> None:
     assert not handle.attached
     assert to_the_end(machine, handle).state == "finished"
     assert steps_of(place.run) == [1, 2, 3]
+
+
+def test_a_retry_takes_up_what_a_killed_supervisor_left(place) -> None:
+    """Neither a second training beside it nor one that waits for its own slot."""
+    place.go(1)
+    job = dataclasses.replace(place.job(), slot=Path("gpu.lock"))
+    machine = place.machine()
+    first = machine.start(job)
+    until_steps(machine, first, [1])
+    os.kill(first.pid, signal.SIGKILL)
+    until(lambda: process_table.start_time(first.pid) is None, 30)
+    ranks = process_table.members(first.token)
+    other = place.machine()
+    again = other.start(job)
+    assert (again.attached, again.token) == (True, first.token)
+    assert process_table.members(first.token) == ranks
+    place.go(2)
+    until_steps(other, again, [1, 2])
+    assert other.poll(again).state == "running"
+    assert log_of(place.run).count("begins at") == 1
+    assert other.stop(again).state == "killed"
+    assert process_table.members(first.token) == set()
 
 
 def test_a_reboot_is_told_from_a_killed_job(place) -> None:
@@ -133,3 +161,104 @@ def test_what_finished_while_nobody_watched_is_brought_home_and_not_done_again(p
     assert (place.run.adapter / "weights").stat().st_size == 300_000
     assert steps_of(place.run) == [1, 2, 3]
     assert log_of(place.run).count("begins at") == 1
+
+
+def test_a_silent_host_is_no_job_that_hangs(place, monkeypatch) -> None:
+    monkeypatch.setattr(mirroring, "ANSWER_SECONDS", 1.0)
+    wire, said = Wire(place.server.port), []
+    place.go(1)
+    machine = place.machine(wire.port, said=said)
+    handle = machine.start(place.job())
+    until_steps(machine, handle, [1])
+    wire.silence()
+    back = threading.Timer(6.0, lambda: (place.go(9), wire.resume()))
+    back.start()
+    watch = Watch(
+        machine, handle, place.run, 3, said.append, lambda percent: None, stall=3.0, interval=0.1
+    )
+    assert watch.until_done().state == "finished"
+    assert not back.is_alive(), "it has waited"
+    assert [one for one in said if "heard again" in one]
+    wire.close()
+
+
+def test_an_error_of_the_host_is_none_of_the_job(place, monkeypatch) -> None:
+    said = []
+    place.go(1)
+    machine = place.machine(said=said)
+    handle = machine.start(place.job())
+    until_steps(machine, handle, [1])
+    run, short = machine.connection.run, [True]
+
+    def asked(command, **options):
+        limit = "ulimit -v 9000; " if short and " sync " in command else ""
+        return run(limit + command, **options)  # too little memory for any python
+
+    monkeypatch.setattr(machine.connection, "run", asked)
+    assert machine.poll(handle).state == "unheard"
+    assert any("the job goes on there" in one for one in said)
+    short.clear()
+    until_steps(machine, handle, [1])
+    assert "heard again" in said[-1]
+    # For ever it is not borne, and what is gone is gone.
+    monkeypatch.setattr(mirroring, "WRONG_SECONDS", 0.2)
+    short.append(True)
+    assert machine.poll(handle).running
+    with pytest.raises(CftError, match=r"127.0.0.1:\d+: nothing but errors for .*mend the host"):
+        until(lambda: not machine.poll(handle).running, 30)
+    short.clear()
+    (place.far / "job_host.py").unlink()
+    with pytest.raises(CftError, match="not a run directory of ours any more"):
+        machine.poll(handle)
+
+
+def test_an_adapter_that_does_not_come_is_tried_again_and_keeps_its_host(
+    place, monkeypatch
+) -> None:
+    monkeypatch.setattr(results, "AGAIN_SECONDS", 0.2)
+    said = []
+    machine = place.machine(said=said)
+    in_the_way = place.run.path / results.FETCHED
+    in_the_way.write_text("")
+    handle = machine.start(place.job(1))
+    until(lambda: machine.poll(handle).state == "fetching", 60)
+    assert machine.poll(handle).running, "whoever watches it goes on watching"
+    (told,) = [one for one in said if "adapter: not fetched" in one]
+    assert "trying again" in told
+    in_the_way.unlink()
+    assert to_the_end(machine, handle).state == "finished"
+    assert (place.run.adapter / "weights").stat().st_size == 300_000
+    # The host is not kept for ever.
+    shutil.rmtree(place.run.adapter)
+    in_the_way.write_text("")
+    machine = place.machine(adapter_seconds=0.5)
+    handle = machine.start(place.job(1))
+    with pytest.raises(CftError, match=r"adapter: could not be fetched for 0 s .*retry the run"):
+        until(lambda: not machine.poll(handle).running, 30)
+
+
+def test_what_arrived_is_kept_while_the_host_does_not_say_whether_it_is_still_there(
+    place, monkeypatch
+) -> None:
+    monkeypatch.setattr(results, "ANSWER_SECONDS", 1.0)
+    wire = Wire(place.server.port)
+    place.go(2)
+    machine = place.machine(wire.port)
+    handle = machine.start(place.job())
+    until_steps(machine, handle, [1, 2])
+    run, looks = machine.connection.run, []
+
+    def asked(command, **options):
+        if command.startswith("test -d"):
+            looks.append(command)
+            if len(looks) == 1:
+                wire.silence()
+                threading.Timer(3.0, wire.resume).start()
+        return run(command, **options)
+
+    monkeypatch.setattr(machine.connection, "run", asked)
+    assert machine.stop(handle).state == "killed"
+    assert len(looks) > 1
+    newest = place.run.checkpoints / "checkpoint-2" / "state.bin"
+    assert newest.read_bytes() == b"\2" * 100_000
+    wire.close()

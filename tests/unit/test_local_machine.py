@@ -50,6 +50,14 @@ def test_a_job_runs_to_its_end(machine, tmp_path: Path, monkeypatch) -> None:
     assert next(tmp_path.glob("train-*.log")).read_text() == "saffron\n"
 
 
+def test_a_python_that_trusts_no_folder_runs_it_as_well(
+    machine, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")
+    handle = machine.start(Job(tmp_path, [sys.executable, "-c", "print('here')"]))
+    assert ended(machine, handle).state == "finished"
+
+
 def test_stop_leaves_nothing(machine, tmp_path: Path) -> None:
     handle = machine.start(sleeper(tmp_path))
     worker = worker_of(tmp_path)

@@ -183,6 +183,22 @@ def test_our_key_is_registered_under_one_name(
     account.cloud.requests.clear()  # the system's clock is not the account's
 
 
+def test_another_key_is_registered_beside_the_one_before(
+    home: Home, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAMBDA_API_KEY", account.cloud.key)
+    account.cloud.paced = False
+    made = settings(account)
+    hire, key = hire_of(home, made), home.path / "mine"
+    home.path.mkdir()
+    key.with_name("mine.pub").write_text("ssh-ed25519 CCCC me@here\n")
+    own = made.model_copy(update={"identity": str(key)})
+    first, second, again = (wish_for(hire, home, one, "run-1").ssh_key for one in (made, own, made))
+    assert first == again != second
+    assert account.cloud.ssh_keys[second] == "ssh-ed25519 CCCC"
+    account.cloud.requests.clear()  # the system's clock is not the account's
+
+
 def test_how_a_rented_machine_is_reached(home: Home, account: Account) -> None:
     machine = settings(account)
     host = rented_host(home, machine, entry(ip="10.1.2.3", port=2222))

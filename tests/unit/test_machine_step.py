@@ -107,6 +107,36 @@ def test_a_killed_step_has_no_exit_code(tmp_path: Path) -> None:
     assert end.lines == ("up",)
 
 
+def test_what_a_killed_supervisor_left_is_attached_to_and_followed(tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    script = f"echo x >> {tmp_path}/begun; while [ ! -e {go} ]; do sleep 0.1; done; echo done"
+    step = step_of(tmp_path, script)
+    first = InBackground(step)
+    until((tmp_path / "begun").exists, 60)
+    found = until(lambda: supervisor.read_json(folder_of(step) / "supervisor.json"))
+    until(lambda: first.remote.commands, 60)
+    os.kill(found["pid"], signal.SIGKILL)
+    until(lambda: process_table.start_time(found["pid"]) is None)
+    second = InBackground(step)
+    until(lambda: any(" poll " in command for command in second.remote.commands), 60)
+    go.touch()
+    ends = [first.wait(), second.wait()]
+    assert [end.attached for end in ends] == [False, True]
+    assert [end.lines for end in ends] == [("done",), ("done",)]
+    assert [end.exit_code for end in ends] == [None, None], "nobody was there to see it"
+    assert (tmp_path / "begun").read_text() == "x\n"
+
+
+def test_what_a_killed_supervisor_left_is_stopped_as_well(tmp_path: Path) -> None:
+    step = step_of(tmp_path, f"touch {tmp_path}/begun; sleep 600", timeout=4)
+    running = InBackground(step)
+    until((tmp_path / "begun").exists, 60)
+    found = until(lambda: supervisor.read_json(folder_of(step) / "supervisor.json"))
+    os.kill(found["pid"], signal.SIGKILL)
+    assert "not done within 4 s and stopped" in str(running.wait())
+    assert process_table.members(found["token"]) == set()
+
+
 def test_a_step_that_takes_too_long_is_stopped_with_all_that_it_started(tmp_path: Path) -> None:
     step = step_of(tmp_path, f"sleep 600 & echo $! > {tmp_path}/child; echo up; wait", timeout=3)
     with pytest.raises(CftError, match="a-step: not done within 3 s and stopped"):
@@ -138,6 +168,12 @@ def test_a_host_without_python_is_named(tmp_path: Path) -> None:
     remote = LocalRemote({"PATH": str(tmp_path)})
     with pytest.raises(CftError, match=r"install Python 3\.10 or newer"):
         run_step(remote, step_of(tmp_path, "true"))
+
+
+def test_a_python_that_is_too_old_says_so(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(step_host, "OLDEST", (3, 99))
+    with pytest.raises(CftError, match=r"python3 is 3\.\d+; the host needs 3\.99 or newer"):
+        run_step(LocalRemote(), step_of(tmp_path, "true"))
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

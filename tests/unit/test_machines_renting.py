@@ -52,7 +52,11 @@ def test_up_shows_what_it_would_rent_and_asks(cloud) -> None:
     words = ("up", "--instance-types", f"{H100},{A10}", "--max-cost", "7.5")
     shown = machines(cloud, *words, code=1, typed="n\n")
     assert shown.index(f"{H100} in us-west-3 at $2.49/h") < shown.index(f"{A10} in us-east-1")
-    assert "Caps: $5.00/h, $7.50 and 8 h in all" in shown
+    assert "Caps: $5.00/h, $7.50 and 8 h in all.\n" in shown
+    assert "Nothing here is known to end it at its caps: no Prefect server is configured" in shown
+    (line,) = [one.strip() for one in shown.splitlines() if "*/10 * * * *" in one]
+    assert line.endswith(f"/cft machines sweep --yes --base-url {cloud.url}")
+    assert f"CFT_HOME={os.environ['CFT_HOME']} LAMBDA_API_KEY=... " in line
     assert "Rent one? [y/N]" in shown
     assert cloud.launches() == []
 

@@ -9,6 +9,7 @@ import pytest
 
 from cft.home import Home
 from tasks.machine import supervisor
+from tasks.machine.hire import lease_folder
 from tasks.machine.watcher import LOCK, RECORD, watching
 from tasks.reconcile.facts import Action, Found, Outcome, RunFacts
 from tasks.reconcile.observe import watched, work
@@ -121,3 +122,17 @@ def test_a_watcher_that_is_alive_wins(tmp_path: Path) -> None:
     folder = job(Home(tmp_path), "stage1", state="running")
     with watching(folder):
         assert watched(Home(tmp_path), flow_run("RUNNING", time.time() + 100)) == "alive"
+
+
+def test_a_machine_that_was_never_left_tells_of_a_death_between_two_stages(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    stage, lease = job(home, "stage1", state="finished"), lease_folder(home, "r")
+    lease.mkdir(parents=True)
+    for folder, record in ((stage, {"since": 220.0, "left": 250.0}), (lease, {"since": 200.0})):
+        (folder / LOCK).touch()
+        supervisor.write_json(folder / RECORD, {"pid": 1} | record)
+    assert watched(home, flow_run("RUNNING", 100.0)) == "dead"
+    supervisor.write_json(lease / RECORD, {"pid": 1, "since": 200.0, "left": 260.0})
+    assert watched(home, flow_run("RUNNING", 100.0)) == "unknown"
+    with watching(lease):
+        assert watched(home, flow_run("RUNNING", 100.0)) == "alive"

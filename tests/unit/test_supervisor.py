@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.machine import process_table, supervisor
+from tasks.machine import job_host, notebook_host, process_table, step_host, supervisor
 from tests.processes import LAUNCHER, until, worker_of
 
 SCRIPT = Path(supervisor.__file__)
@@ -154,3 +154,18 @@ def test_it_stands_alone(tmp_path: Path) -> None:
     )
     assert done.returncode == 0
     assert status_of(tmp_path / "run")["state"] == "finished"
+
+
+@pytest.mark.parametrize("name", ["supervisor", "step_host", "job_host", "notebook_host"])
+def test_what_is_sent_to_hosts_finds_its_own_files_without_pythons_help(
+    name: str, tmp_path: Path
+) -> None:
+    """PYTHONSAFEPATH keeps the folder of a script out of the path."""
+    for one in (supervisor, process_table, step_host, job_host, notebook_host):
+        shutil.copy(str(one.__file__), tmp_path)
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / f"{name}.py"), "help"],
+        env=os.environ | {"PYTHONSAFEPATH": "1"}, cwd="/", capture_output=True, text=True,
+        timeout=20,
+    )  # fmt: skip
+    assert f"usage: {name}.py" in done.stdout + done.stderr

@@ -1,7 +1,7 @@
 """Probe, decide, act, and probe again, until the host is ready or is given up."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from cft.errors import CftError
 from tasks.machine.driver.decide import Act, Decision, Done, State, decide
@@ -35,7 +35,7 @@ def ensure_driver(
     remote: Remote,
     settings: DriverSettings,
     *,
-    jobs_running: Callable[[], bool] = lambda: False,
+    jobs_running: Callable[[], Sequence[str]],
     on_line: Callable[[str], None] | None = None,
     clock: Clock | None = None,
 ) -> DriverReport:
@@ -44,8 +44,8 @@ def ensure_driver(
     Args:
         remote: the host.
         settings: policy and bounds.
-        jobs_running: whether a job of ours runs on the host; then it is neither rebooted nor is
-            a driver installed.
+        jobs_running: names of our jobs that run on the host: while there is any, it is neither
+            rebooted nor is a driver installed. Asked only before that.
         on_line: gets every line that an installation prints.
         clock: by which all waiting is done.
 
@@ -61,9 +61,10 @@ def ensure_driver(
     facts = _settled(remote, settings)
     for _ in range(ROUNDS):
         decision = decide(facts, settings, done)
-        if decision.act in DISTURBING and jobs_running():
+        if decision.act in DISTURBING and (jobs := jobs_running()):
             reason = f"{decision.reason}. To mend: {decision.act}. But a job of ours runs there"
-            decision = Decision(decision.state, Act.FAIL, f"{reason}; stop it or wait for its end")
+            reason += f" ({', '.join(jobs)}); stop it or wait for its end"
+            decision = Decision(decision.state, Act.FAIL, reason)
         logger.info("driver: %s: %s (%s)", decision.state, decision.reason, decision.act)
         if decision.act in VERDICTS:
             break
