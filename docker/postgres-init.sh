@@ -1,6 +1,7 @@
 #!/bin/bash
 # Two databases, each with a user of its own who sees nothing of the other. PostgreSQL's image runs
-# this once, while its data folder is still empty; a failure here leaves the container unhealthy.
+# this once, while its data folder is still empty. After a failure here the container is started
+# again and skips it: the health check asks for both databases, and README.md says what to do.
 set -euo pipefail
 
 export CFT_SECRETS_DIR=${CFT_SECRETS_DIR:-/run/secrets}

@@ -47,6 +47,10 @@ for name in ntfy_topic ntfy_token lambda_api_key; do
   printf '' | keep "$name" 640
 done
 
+# Compose mounts these two as they lie here: other users must be able to read them, whatever the umask
+# of the checkout was.
+[ $# -gt 0 ] || chmod a+rX "$here/postgres-init.sh" "$here/mlflow-auth.ini"
+
 if [ $# -eq 0 ] && ! grep -qs '^CFT_SECRETS_GID=' "$here/.env"; then
   echo "CFT_SECRETS_GID=$(id -g)" >> "$here/.env"
   echo "made  $here/.env"

@@ -11,11 +11,16 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCKER = ROOT / "docker"
 FILE = DOCKER / "compose.yaml"
 
-_VARIABLE = re.compile(r"\$\$|\$\{(?P<name>\w+)(?:(?P<way>:[-?])(?P<rest>[^}]*))?\}")
+# A default may itself hold variables: ${A:-http://127.0.0.1:${B:-4200}}.
+_VARIABLE = re.compile(
+    r"\$\$|\$\{(?P<name>\w+)(?:(?P<way>:[-?])(?P<rest>(?:\$\{[^{}]*\}|[^{}])*))?\}"
+)
 
 
 def interpolated(text: str, variables: Mapping[str, str]) -> str:
     """``${NAME}``, ``${NAME:-default}`` and ``${NAME:?message}``, as Compose puts them in.
+
+    A default is read in the same way.
 
     Raises:
         KeyError: one that is demanded is not set; the message is the file's.
@@ -29,7 +34,7 @@ def interpolated(text: str, variables: Mapping[str, str]) -> str:
             return given
         if found["way"] == ":?":
             raise KeyError(f"{found['name']}: {found['rest']}")
-        return found["rest"]
+        return interpolated(found["rest"], variables)
 
     return _VARIABLE.sub(value, text)
 

@@ -246,7 +246,7 @@ class TeamStack:
                 start_new_session=True,
             )  # fmt: skip
         if script:
-            self._wait(name)
+            self.accepts_connections()
             access = {"PGHOST": "127.0.0.1", "PGPORT": str(self.ports[5432])}
             access["PGPASSWORD"] = self.secret("postgres_password")
             subprocess.run([script], env=service.env | access, check=True)
@@ -276,6 +276,14 @@ class TeamStack:
         here += ["-c", "unix_socket_directories="]
         script = self.folder / "run" / "postgres" / "postgres_init"
         return [*owner, server, "-D", str(data), *options, *here], script if fresh else None
+
+    def accepts_connections(self) -> None:
+        """Wait for a PostgreSQL that has no databases yet, and so is not healthy."""
+        ask = ["pg_isready", "--quiet", "--host", "127.0.0.1", "--port", str(self.ports[5432])]
+        deadline = time.monotonic() + 60
+        while subprocess.run(ask).returncode:
+            assert time.monotonic() < deadline, self.log("postgres")[-3000:]
+            time.sleep(0.1)
 
     def _wait(self, name: str, seconds: float = 400) -> None:
         service = self.services[name]

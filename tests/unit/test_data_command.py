@@ -267,6 +267,7 @@ if REAL.is_dir():
             == 0
         )
         assert manifest_of(honest)["rows"] == 147_635
-        assert manifest_of(honest)["dropped"]["shares_a_side_with_held_out"] == 14  # three in another print
+        # Three of them stand there in another print.
+        assert manifest_of(honest)["dropped"]["shares_a_side_with_held_out"] == 14
         # Two for each of the 81,309 pairs, less those that the filters drop.
         assert manifest_of(whole)["rows"] == 162_074

@@ -100,6 +100,43 @@ def test_the_last_stage_is_no_root_and_has_no_compiler(name: str) -> None:
 
 
 @each
+def test_a_checkout_that_only_its_owner_may_read_gives_an_image_that_all_may_read(
+    name: str, tmp_path: Path
+) -> None:
+    """COPY keeps the modes of the checkout, which a umask of 077 leaves to its owner alone."""
+    ((_, last),) = stages(name)[""]
+    words = stages(name)[last]
+    (command,) = [rest for word, rest in words if word == "RUN" and "compileall" in rest]
+    after = words[words.index(("RUN", command)) :]
+    for word, rest in after:
+        assert word != "COPY" or "--chmod=0755" in rest, f"{rest}: comes too late"
+    package = tmp_path / "cft"
+    package.mkdir(mode=0o700)
+    (package / "__init__.py").touch(mode=0o600)
+    command = command.replace("/opt/cft", str(tmp_path)).replace("python ", f"{sys.executable} ")
+    subprocess.run(["sh", "-c", f"umask 022; {command}"], check=True)
+    found = list(package.rglob("*"))
+    assert any(path.suffix == ".pyc" for path in found)
+    for path in [package, *found]:
+        wanted = 0o005 if path.is_dir() else 0o004
+        assert path.stat().st_mode & wanted == wanted, path
+
+
+def test_the_script_of_secrets_opens_what_is_mounted_as_it_lies_there(tmp_path: Path) -> None:
+    configs = document({"CFT_SECRETS_GID": "1"})["configs"].values()
+    mounted = [tmp_path / one["file"] for one in configs]
+    for path in [tmp_path / "secrets.sh", *mounted]:
+        shutil.copy(DOCKER / path.name, path)
+        path.chmod(path.stat().st_mode & 0o700)
+    subprocess.run([tmp_path / "secrets.sh"], check=True, stdout=subprocess.DEVNULL)
+    for path in mounted:
+        assert path.stat().st_mode & 0o044 == 0o044, path
+        executable = (DOCKER / path.name).stat().st_mode & 0o100
+        assert bool(path.stat().st_mode & 0o001) == bool(executable), path
+    assert (tmp_path / ".env").is_file()
+
+
+@each
 def test_images_are_pinned_and_nothing_is_cached_in_them(name: str) -> None:
     (base,) = [rest for word, rest in instructions(name) if word == "ARG" and "BASE=" in rest]
     assert re.search(r"python:3\.11\.\d+-slim-\w+$", base)
