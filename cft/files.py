@@ -84,7 +84,7 @@ def whole_file(path: Path) -> Iterator[TextIO]:
 def _beside(target: Path) -> Path:
     """This process's hidden name beside ``target``; what dead processes left there is removed."""
     for stale in target.parent.glob(f".{target.name}.*{PARTIAL}"):
-        if _abandoned(stale):
+        if abandoned(stale):
             if stale.is_dir():
                 shutil.rmtree(stale, ignore_errors=True)
             else:
@@ -92,7 +92,7 @@ def _beside(target: Path) -> Path:
     return target.parent / f".{target.name}.{os.getpid()}{PARTIAL}"
 
 
-def _abandoned(partial: Path) -> bool:
+def abandoned(partial: Path) -> bool:
     """Whether nobody writes it any more: its process is gone, and nobody holds its lock.
 
     Both are asked: a process is there before its lock is, and one in another container that

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from cft.errors import CftError
-from cft.files import digest_file, digest_json
+from cft.files import PARTIAL, abandoned, digest_file, digest_json
 from cft.model.identity import backbone_digest
 from cft.model.lora import adapter_recipe, require_adapter
 from cft.model.text_contract import CONTRACT_FILE, TextContract
@@ -51,10 +51,9 @@ def new_run(
         CftError: what is missing or contradicts, or the run directory belongs to another run.
     """
     run = RunDirectory(output.absolute())
-    if machines.count == 1 and run.path.exists() and any(run.path.iterdir()):
-        raise CftError(
-            f"{output}: not empty; name another --output-dir, or go on with `--resume {output}`"
-        )
+    if machines.count == 1 and _in_use(run):
+        on = f", or go on with `--resume {output}`" if run.spec.is_file() else ""
+        raise CftError(f"{output}: not empty; name another --output-dir{on}")
     backbone = _backbone(recipe.model.backbone)
     tokenizer = load_tokenizer(backbone, recipe.model.trust_remote_code)
     contract = TextContract.of(recipe.model, tokenizer, backbone_digest(backbone))
@@ -64,6 +63,7 @@ def new_run(
     world_size = world_size_for(recipe.launch, machines)
     store = _store(data, stage, contract, tokenizer, run, machines)
     require_fit(store, contract, lambda: tokenizer)
+    digest = _digest_of(store)
     spec = TrainSpec(
         recipe=recipe,
         stage=stage,
@@ -71,7 +71,8 @@ def new_run(
         backbone=str(backbone),
         init_adapter=str(adapter.absolute()) if adapter else None,
         world_size=world_size,
-        data_digest=digest_json([digest_file(store / one) for one in (TRIPLETS, CONTRACT_FILE)]),
+        data_digest=digest,
+        store_digest=digest,
         code=code_version(),
     )
     if machines.count > 1 and run.spec.exists() and TrainSpec.load(run.spec) != spec:
@@ -86,14 +87,36 @@ def resumed_run(folder: Path) -> tuple[RunDirectory, TrainSpec]:
     """A run directory that was begun before.
 
     Raises:
-        CftError: there is none, or what it trains on is gone.
+        CftError: there is none, or what it trains on is gone or is other data by now.
     """
     run = RunDirectory(folder.absolute())
     spec = TrainSpec.load(run.spec)
     for place in (spec.store, spec.backbone):
         if not Path(place).is_dir():
             raise CftError(f"{place}: gone, but {run.spec} trains on it; put it back")
+    if spec.store_digest and _digest_of(Path(spec.store)) != spec.store_digest:
+        raise CftError(
+            f"{spec.store}: not the data that {run.spec} began with; put them back, or start a new "
+            "run"
+        )
     return run, spec
+
+
+def _in_use(run: RunDirectory) -> bool:
+    """Whether anything lies there but a store that a killed process left half-written.
+
+    The next writer of the store removes that; while its own writer lives, the run is another's.
+    """
+    if not run.path.exists():
+        return False
+    halves = {path for path in run.path.glob(f".*{PARTIAL}") if abandoned(path)}
+    return any(path not in halves for path in run.path.iterdir())
+
+
+def _digest_of(store: Path) -> str:
+    """Which rows a store holds and how they became tokens; rows are ids, which texts decide."""
+    files = [store / one for one in (TRIPLETS, CONTRACT_FILE)]
+    return digest_json([digest_file(one) if one.is_file() else None for one in files])
 
 
 def _backbone(given: str | None) -> Path:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from cft.corpora.quotes import require_closed_quotes
 from cft.errors import CftError
 from cft.files import digest_file
 from cft.hub import endpoint
@@ -90,6 +91,7 @@ def _rows(path: Path, limit: int | None) -> Iterator[list[str]]:
     if path.suffix not in _DELIMITERS:
         raise CftError(f"{path}: unknown kind of file; give a .csv or .tsv with a header")
     try:
+        require_closed_quotes(path, _DELIMITERS[path.suffix])
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, delimiter=_DELIMITERS[path.suffix])
             header = next(reader, [])
@@ -107,7 +109,14 @@ def _rows(path: Path, limit: int | None) -> Iterator[list[str]]:
                         f"{path}:{reader.line_num}: {len(row)} columns, the header has "
                         f"{len(header)}; mend the row"
                     )
-                yield [row[place] for place in places]
+                texts = [row[place] for place in places]
+                if path.suffix == ".tsv" and any("\t" in text for text in texts):
+                    raise CftError(
+                        f"{path}:{reader.line_num}: a text holds a tab, as where a quotation mark "
+                        "begins a text and swallows what follows; double such marks and put the "
+                        "text into quotes"
+                    )
+                yield texts
     except FileNotFoundError:
         raise CftError(f"{path}: no such file; name one that exists") from None
     except (UnicodeDecodeError, csv.Error) as error:

@@ -23,7 +23,7 @@ SPEC, ADAPTER = "spec.json", "adapter"
 
 
 def training_data_of(model: Path) -> list[Path]:
-    """The tokenised stores that a model was trained on, the last stage first.
+    """The tokenised stores that a model was trained on, each once, the last stage first.
 
     Args:
         model: a run directory, one that holds the stages of a two-stage run, or the adapter of a
@@ -35,12 +35,15 @@ def training_data_of(model: Path) -> list[Path]:
     runs = [model.parent if model.name == ADAPTER else model, *(model / one for one in STAGES)]
     run: Path | None = next((one for one in runs if (one / SPEC).is_file()), None)
     stores: list[Path] = []
-    while run is not None and (run / SPEC).is_file():
+    seen: set[Path] = set()  # of runs: two may train on one store, and others come before them
+    while run is not None and run not in seen and (run / SPEC).is_file():
+        seen.add(run)
         spec = _spec(run / SPEC)
         store = spec.get("store")
-        if not isinstance(store, str) or Path(store) in stores:
+        if not isinstance(store, str):
             break
-        stores.append(Path(store))
+        if Path(store) not in stores:
+            stores.append(Path(store))
         start = spec.get("init_adapter")
         run = Path(start).parent if isinstance(start, str) else None
     return stores

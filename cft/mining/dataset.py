@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from cft.triplets.files import read_triplets
 from cft.triplets.manifest import load_manifest
 from cft.triplets.prepare import STAGES, load_triplets
 from cft.triplets.store import TokenStore
-from cft.triplets.store_files import TOKENS, TRIPLETS
+from cft.triplets.store_files import TEXTS_PER_BATCH, TOKENS, TRIPLETS
 from cft.triplets.tables import map_file, table_of
 
 
@@ -129,14 +130,30 @@ def _of_store(folder: Path) -> Part:
 
     def take(row_M: np.ndarray) -> Triplets:
         anchor_M, positive_M, negative_MK = store.triplet_ids(row_M)
+        ids_MC = np.column_stack([anchor_M, positive_M, negative_MK])
+        distinct_U, place = np.unique(ids_MC, return_inverse=True)
+        texts_U = np.array(_texts_of(store, distinct_U), dtype=object)
+        cells = texts_U[place.reshape(ids_MC.shape)].tolist()
         return Triplets(
-            [store.text(one) for one in anchor_M.tolist()],
-            [store.text(one) for one in positive_M.tolist()],
-            [tuple(store.text(one) for one in row) for row in negative_MK.tolist()],
+            [row[0] for row in cells],
+            [row[1] for row in cells],
+            [tuple(row[2:]) for row in cells],
             [kind[row] for row in row_M.tolist()],
         )
 
     return Part("triplets", kind, take)
+
+
+def _texts_of(store: TokenStore, ids_U: np.ndarray) -> list[str]:
+    """Texts of distinct ids, sorted by id.
+
+    Many are picked on one walk over the store: one alone costs the unpacking of its whole batch.
+    """
+    there_S = np.isin(store.ids_U, ids_U, assume_unique=True)
+    lacking = np.count_nonzero(there_S) < len(ids_U)  # the store itself says which
+    if lacking or len(ids_U) * TEXTS_PER_BATCH < store.texts:
+        return [store.text(one) for one in ids_U.tolist()]
+    return list(compress(store.all_texts(), there_S))
 
 
 def read_json(path: Path) -> Any:

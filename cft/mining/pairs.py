@@ -9,9 +9,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cft.corpora.quotes import require_closed_quotes
 from cft.errors import CftError
 from cft.mining.question import Pairs
 from cft.text import normalise
+from cft.triplets.file_errors import swallowed
 from cft.triplets.files import ANCHOR, NEGATIVE, POSITIVE, read_triplets
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -79,7 +81,14 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
                     raise CftError(f"{path}, row {number}: not a JSON object; mend it")
                 yield row
     elif path.suffix in _DELIMITERS:
+        require_closed_quotes(path, _DELIMITERS[path.suffix])
         with path.open(encoding="utf-8-sig", newline="") as file:
-            yield from csv.DictReader(file, delimiter=_DELIMITERS[path.suffix])
+            for number, row in enumerate(
+                csv.DictReader(file, delimiter=_DELIMITERS[path.suffix]), 1
+            ):
+                for name, text in row.items():
+                    if path.suffix == ".tsv" and isinstance(text, str) and "\t" in text:
+                        raise swallowed(path, number, name)
+                yield row
     else:
         raise CftError(f"{path}: unknown kind of file; give a .csv, .tsv, .jsonl or .parquet")

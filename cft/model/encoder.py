@@ -16,6 +16,7 @@ from cft.errors import CftError
 from cft.files import digest_json
 from cft.model.backbone import load_backbone
 from cft.model.compiled import compile_layers
+from cft.model.device import device_of
 from cft.model.embedder import Embedder
 from cft.model.fetched import Fetched
 from cft.model.identity import backbone_digest, weights_digest
@@ -86,7 +87,7 @@ class Encoder(MtebCalls):
         Raises:
             CftError: a folder is no model or no adapter, or they do not belong together.
         """
-        where = _device(device)
+        where = device_of(device)
         tokenizer = load_tokenizer(backbone, trust_remote_code)
         digest = backbone_digest(backbone)
         if adapter is not None:
@@ -255,14 +256,6 @@ def _name(backbone: Path, adapter: Path | None) -> str:
     """The folder's name; of an adapter, whose folder is always called so, its run's as well."""
     folder = (backbone if adapter is None else adapter).resolve()
     return f"{folder.parent.name}/{folder.name}" if folder.name == "adapter" else folder.name
-
-
-def _device(name: str) -> torch.device:
-    if name != "auto":
-        return torch.device(name)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 def _require_backbone(contract: TextContract, tokenizer: Any, digest: str, where: str) -> None:

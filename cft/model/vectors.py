@@ -13,16 +13,26 @@ def require_texts(texts: Sequence[str], model: str) -> None:
     """Assert that ``texts`` is a sequence of strings.
 
     Raises:
-        CftError: it is one string, or a row is no string (a missing value of a table is a NaN).
+        CftError: it is one string or can be read only once, or a row is no string (a missing value
+            of a table is a NaN) or no text of Unicode.
     """
     if isinstance(texts, str | bytes):
         raise CftError(f"{model}: one string and not a list of texts; give [text]")
+    if not hasattr(texts, "__len__"):  # looked at here, a generator would be empty after it
+        raise CftError(f"{model}: a {type(texts).__name__} and not a list of texts; give list(...)")
     for row, text in enumerate(texts):
         if not isinstance(text, str):
             raise CftError(
                 f"{model}: text {row} is {text!r} ({type(text).__name__}) and not a string; "
                 "fill or drop missing values"
             )
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise CftError(
+                f"{model}: text {row} holds {text[error.start]!r} at {error.start}, half a "
+                "character; decode its source as UTF-8, or drop it"
+            ) from None
 
 
 def require_vectors(

@@ -1,8 +1,8 @@
 """Settings of the backbone, of the text contract and of the adapter."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cft.recipe.base import FlagPrefix, Settings
 
@@ -18,6 +18,20 @@ class NanoRecipe(Settings):
     batch_tokens: int = Field(4096, ge=128, description="Tokens of one pre-training step.")
     learning_rate: float = Field(2e-3, gt=0, le=1, description="Peak learning rate.")
     seed: int = Field(7, ge=0, description="Seed of initialisation and order.")
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> Self:
+        # Found out by the model itself, after a corpus and a tokenizer have been made for it.
+        if self.hidden_size % (2 * self.num_heads):
+            raise ValueError(
+                f"hidden_size ({self.hidden_size}) must be an even number for each of num_heads "
+                f"({self.num_heads}); 1, 2, 4 or 8 heads suit every width"
+            )
+        if self.num_heads % max(self.num_heads // 2, 1):
+            raise ValueError(
+                f"num_heads ({self.num_heads}) must be even, as two share their keys and values"
+            )
+        return self
 
 
 class LoraRecipe(Settings):

@@ -18,6 +18,7 @@ from cft.errors import CftError
 from cft.files import PARTIAL, whole_folder
 from cft.model.embedder import Embedder
 from cft.model.lora import load_weights, write_adapter
+from cft.model.text_contract import TextContract
 from cft.tracking.run_directory import RunDirectory
 from cft.training.checkpoint_folders import KEPT, checkpoints
 from cft.training.temperature import Temperature
@@ -55,8 +56,10 @@ def load_checkpoint(embedder: Embedder, temperature: Temperature, folder: Path |
     """Put the adapter's weights, and the temperature where it is learned, back into place.
 
     Raises:
-        CftError: a file is missing, truncated or does not fit.
+        CftError: a file is missing, truncated or does not fit, or the checkpoint was made under
+            another text contract: weights of another backbone would fit as well.
     """
+    embedder.contract.require_same(TextContract.load(Path(folder)), str(folder))
     load_weights(embedder.backbone, Path(folder))
     if temperature.log_scale is not None:
         path = Path(folder) / TEMPERATURE_FILE

@@ -15,10 +15,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cft.corpora.quotes import require_closed_quotes
 from cft.errors import CftError
 from cft.text import ids_of_normalised, normalise
 from cft.triplets.base import Triplets
-from cft.triplets.file_errors import DELIMITERS, explained, missing_text
+from cft.triplets.file_errors import DELIMITERS, explained, missing_text, swallowed
 from cft.triplets.stream import TripletBatch
 
 ANCHOR = ("anchor", "sent0", "query", "question")
@@ -51,7 +52,7 @@ def triplet_batches(path: Path, num_rows: int | None = None) -> Iterator[Triplet
     Columns (or keys of a JSON line) are ``anchor, positive, negative``, ``sent0, sent1,
     hard_neg``, ``query, pos, neg`` or ``question, answer, negative``. Several hard negatives are
     ``negative_1, negative_2`` and so on, or a list under ``negatives`` (or ``neg``). Other columns
-    are not read.
+    are not read. A .tsv is quoted as a .csv is; no text in it may hold a tab.
 
     Args:
         path: the file; its suffix says what it is.
@@ -74,6 +75,8 @@ def triplet_batches(path: Path, num_rows: int | None = None) -> Iterator[Triplet
             if num_rows is not None:
                 batch = batch.slice(0, num_rows - done)
             if len(batch):
+                if path.suffix.lower() == ".tsv":
+                    _require_no_tab(batch, path, done)
                 triplets = _triplets(batch, columns, path, done, width)
                 width = triplets.places_NC.shape[1]
                 done += len(batch)
@@ -103,15 +106,34 @@ def read_triplets(path: Path) -> Triplets:
 def _table(path: Path) -> tuple[_Columns, Iterator[pa.RecordBatch]]:
     from pyarrow import csv
 
+    require_closed_quotes(path, DELIMITERS[path.suffix.lower()])
     read = csv.ReadOptions(block_size=_BLOCK)
     parse = csv.ParseOptions(delimiter=DELIMITERS[path.suffix.lower()], newlines_in_values=True)
     with csv.open_csv(path, read, parse) as reader:
-        columns = _chosen(path, reader.schema.names, set())
+        names = reader.schema.names
+    columns = _chosen(path, names, set())
+    # Of a .tsv every column is read: see _require_no_tab.
+    wanted = names if path.suffix.lower() == ".tsv" else columns.names
     # Without types Arrow would take "12" for a number and "NA" for a missing text.
     convert = csv.ConvertOptions(
-        column_types=columns.schema(), include_columns=columns.names, strings_can_be_null=False
+        column_types=dict.fromkeys(wanted, pa.string()),
+        include_columns=[] if wanted is names else wanted,
+        strings_can_be_null=False,
     )
     return columns, iter(csv.open_csv(path, read, parse, convert))
+
+
+def _require_no_tab(batch: pa.RecordBatch, path: Path, done: int) -> None:
+    """Assert that no quotation mark has swallowed the rows up to the next one.
+
+    Many write a .tsv without any quoting. A field that begins with a mark of the text itself then
+    runs on over tabs and ends of lines, and what is left still has as many fields as the header.
+    A field that holds a tab tells, in whatever column it stands.
+    """
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        row = pc.index(pc.match_substring(column, "\t"), True).as_py()
+        if row >= 0:
+            raise swallowed(path, done + row + 1, name)
 
 
 def _jsonl(path: Path) -> tuple[_Columns, Iterator[pa.RecordBatch]]:

@@ -83,6 +83,17 @@ def test_the_data_of_a_run_and_of_the_runs_before_it(tmp_path):
     assert training_data_of(first / "adapter") == [Path("/data/one")]
 
 
+def test_two_runs_on_one_store_hide_none_before_them(tmp_path):
+    data = [store(tmp_path / "first"), tmp_path / "second"]
+    other = Triplets(anchor=["x"], positive=["y"], negatives=[("z",)], kind=["A"])
+    build_store(data[1], other, contract(), byte_tokenizer(), {})
+    run = run_of(tmp_path / "one", str(data[0]))
+    for name in ("two", "three"):
+        run = run_of(tmp_path / name, str(data[1]), run / "adapter")
+    assert training_data_of(run) == data[::-1]
+    assert find_contamination("suite", ["one"], training_data_of(run))
+
+
 def test_a_model_that_no_run_made_has_no_known_data(tmp_path):
     assert training_data_of(tmp_path) == []
     assert training_data_of(Path("sentence-transformers/LaBSE")) == []

@@ -3,18 +3,22 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
 
 from cft.cli import app
 from cft.errors import CftError
-from cft.mining.dataset import open_dataset
+from cft.mining import dataset
+from cft.mining.dataset import open_dataset, open_pairs
 from cft.mining.lengths import lengths_of
 from cft.recipe import DataRecipe
+from cft.triplets.base import Triplets
 from cft.triplets.files import read_triplets
 from cft.triplets.manifest import contamination_note
 from cft.triplets.prepare import load_manifest, load_triplets, prepare
+from cft.triplets.store import TokenStore, build_store
 from tests import mining
 from tests.tiny import byte_tokenizer, contract, save_backbone, tiny_store
 
@@ -111,6 +115,38 @@ def test_a_store_shows_the_lengths_that_it_counted(tmp_path):
     with Image.open(tmp_path / "lengths.png") as image:
         assert image.format == "PNG"
         assert image.width > 1000
+
+
+def test_texts_of_a_store_are_read_on_one_walk(tmp_path, monkeypatch):
+    rows = 3000
+    triplets = Triplets(
+        anchor=[f"anchor {n}" for n in range(rows)],
+        positive=[f"positive {n}" for n in range(rows)],
+        negatives=[(f"negative {n}", f"anchor {(n + 1) % rows}") for n in range(rows)],
+        kind=["AB"[n % 2] for n in range(rows)],
+    )
+    build_store(tmp_path / "store", triplets, contract(), byte_tokenizer(), {})
+    one_by_one = []
+    text = TokenStore.text
+    monkeypatch.setattr(TokenStore, "text", lambda s, id: one_by_one.append(id) or text(s, id))
+    (part,) = open_dataset(tmp_path / "store").parts
+    assert part.take(np.arange(rows)) == triplets
+    assert not one_by_one
+    two = part.take(np.array([7, 3]))
+    assert (two.anchor, two.negatives[0]) == (["anchor 7", "anchor 3"], ("negative 7", "anchor 8"))
+    assert len(part.sample_of("A", 0, 1)) == 0
+    assert open_pairs(tmp_path / "store", "stage1").positive == triplets.positive
+
+
+def test_few_texts_of_a_large_store_are_read_alone(tmp_path, monkeypatch):
+    folder = tiny_store(tmp_path / "store").folder
+    (part,) = open_dataset(folder).parts
+    whole = part.take(np.arange(40))
+    monkeypatch.setattr(dataset, "TEXTS_PER_BATCH", 1)
+    monkeypatch.setattr(TokenStore, "all_texts", None)
+    assert part.take(np.array([5])).texts() == [
+        whole.anchor[5], whole.positive[5], *whole.negatives[5]
+    ]  # fmt: skip
 
 
 def test_counted_now_are_the_lengths_of_the_tokenizer(tmp_path):

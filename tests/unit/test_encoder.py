@@ -211,6 +211,8 @@ def test_revision_sees_a_change_in_the_middle_of_a_large_file(tmp_path, monkeypa
         ("one text", "one string and not a list of texts"),
         (["a", None], "text 1 is None .NoneType. and not a string"),
         (["a", float("nan")], "text 1 is nan .float. and not a string"),
+        ((one for one in "ab"), r"a generator and not a list of texts; give list\(\.\.\.\)"),
+        (["a", "b \ud800"], r"text 1 holds '\\ud800' at 2, half a character"),
     ],
 )
 def test_what_is_no_text_is_refused(backbone, texts, message):

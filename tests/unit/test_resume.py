@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from cft.errors import CftError
+from cft.model.text_contract import TextContract
 from tests.training import Workshop, metrics, trainable
 
 OPTIONS = {
@@ -71,6 +72,13 @@ def test_code_in_a_checkpoint_is_refused_and_never_run(workshop, half, tmp_path,
             resume_from_checkpoint=str(checkpoint)
         )
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_checkpoint_of_another_backbone_is_refused(workshop, half):
+    _, checkpoint = half
+    TextContract.load(checkpoint).model_copy(update={"backbone_digest": "0"}).save(checkpoint)
+    with pytest.raises(CftError, match=r"checkpoint-3: the text contract .*backbone_digest"):
+        workshop.trainer("other backbone", **OPTIONS).train(resume_from_checkpoint=str(checkpoint))
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated"])

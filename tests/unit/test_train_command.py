@@ -1,5 +1,8 @@
 """``cft train`` before anything is launched: flags, what an adapter or store brings, refusals."""
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -179,6 +182,45 @@ def test_a_run_directory_belongs_to_one_run(launched, given):
     (Path("out") / "adapter").mkdir()
     CliRunner().invoke(app, ["train", "--resume", "out"])
     assert len(launched) == 2
+
+
+def test_a_run_goes_on_with_the_data_that_it_began_with(launched, given):
+    train(given, "--output-dir", "first")
+    store = Path(shutil.copytree(launched[0][1].store, "store")).absolute()
+    train(given, "--output-dir", "out", data=store)
+    assert CliRunner().invoke(app, ["train", "--resume", "out"]).exit_code == 0
+    (given / "other.csv").write_text("sent0,sent1,hard_neg\na,b,c\n")
+    train(given, "--output-dir", "other", data="other.csv")
+    shutil.rmtree(store)
+    shutil.copytree(launched[-1][1].store, store)
+    before = len(launched)
+    refused = CliRunner().invoke(app, ["train", "--resume", "out"])
+    assert f"{store}: not the data that " in str(refused.exception)
+    (store / "triplets.arrow").unlink()
+    refused = CliRunner().invoke(app, ["train", "--resume", "out"])
+    assert f"{store}: not the data that " in str(refused.exception)
+    assert len(launched) == before
+
+
+def test_a_command_killed_while_it_tokenised_is_given_again(launched, given):
+    tokenising = (
+        "import pathlib, time\nfrom cft.files import whole_folder\n"
+        "with whole_folder(pathlib.Path('out/store')):\n"
+        "    print('begun', flush=True)\n    time.sleep(60)"
+    )
+    other = subprocess.Popen([sys.executable, "-c", tokenising], stdout=subprocess.PIPE)
+    try:
+        assert other.stdout.readline() == b"begun\n"
+        # As long as it lives, the directory is its own.
+        refused = train(given, "--output-dir", "out")
+        assert str(refused.exception) == "out: not empty; name another --output-dir"
+    finally:
+        other.kill()
+        other.communicate()
+    assert list(Path("out").iterdir())
+    result = train(given, "--output-dir", "out")
+    assert result.exit_code == 0, result.output
+    assert {path.name for path in Path("out").iterdir()} == {"store", "spec.json"}
 
 
 def test_several_machines_share_the_ranks(launched, given):

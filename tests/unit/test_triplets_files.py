@@ -107,6 +107,8 @@ words = st.text(
     num_rows=st.one_of(st.none(), st.integers(1, 14)),
 )
 def test_batches_hold_what_a_reader_row_by_row_finds(rows, suffix, num_rows, tmp_path_factory):
+    if suffix == ".tsv":  # whose texts hold no tab
+        rows = [tuple(text.replace("\t", " ") for text in row) for row in rows]
     path = write(
         tmp_path_factory.mktemp("f") / f"t{suffix}",
         ["sent0", "sent1", "hard_neg"],
@@ -124,6 +126,26 @@ def test_batches_hold_what_a_reader_row_by_row_finds(rows, suffix, num_rows, tmp
     assert got == [[normalise(text) for text in row] for row in rows[:num_rows]]
     for batch in batches:
         assert batch.ids_U.tolist() == text_ids(batch.texts.to_pylist()).tolist()
+
+
+@pytest.mark.parametrize(
+    ("lines", "place"),
+    [
+        (['"Go|b|c', '"Come|e|f'], "row 2, sent0"),
+        (['a|b|1|"c', 'd|e|2|"f'], "row 2, hard_neg"),
+        # A column that is not read would join the first half of one row to the end of another.
+        (['a|b|"1|c', 'd|e|"2|f'], "row 2, label"),
+    ],
+)
+def test_a_mark_of_a_text_joins_no_rows_of_a_tsv(tmp_path: Path, lines, place):
+    header = "sent0|sent1|label|hard_neg" if lines[0].count("|") == 3 else "sent0|sent1|hard_neg"
+    filled = "x|y|0|z" if "label" in header else "x|y|z"
+    content = "\n".join([header, filled, *lines, filled, ""]).replace("|", "\t")
+    path = tmp_path / "t.tsv"
+    path.write_text(content, encoding="utf-8")
+    assert sum(map(len, triplet_batches(path, 1))) == 1
+    with pytest.raises(CftError, match=rf"t\.tsv, {place}: holds a tab, .* as \.csv or \.jsonl"):
+        read_triplets(path)
 
 
 @pytest.mark.parametrize(
