@@ -1,16 +1,24 @@
 """What Prefect and MLflow must find in the environment before they are imported.
 
 Both read their settings once, on import. Whoever starts a flow calls :func:`prepare_environment`
-first; a variable that the user has set always wins.
+first; a variable that the user has set always wins, and a proxy only loses this machine's own
+addresses.
 """
 
+import contextlib
 import os
+from collections.abc import Mapping
+from pathlib import Path
 
 from cft.home import HOME_VARIABLE, TRACKING_VARIABLE, Home
 from flows.living_stack import addresses
 
 HEARTBEAT_VARIABLE = "PREFECT_FLOWS_HEARTBEAT_FREQUENCY"
 HEARTBEAT_SECONDS = 60  # Prefect's own default, 180, would leave a death unseen for nine minutes
+
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+_LOOPBACK = ("127.0.0.1", "localhost")
+_PRIVATE = 0o700
 
 # What a flow run under a worker takes from elsewhere: places from blocks, its server and its own
 # state folder from the worker, and nobody reads its console.
@@ -66,6 +74,38 @@ def worker_environment(heartbeat_seconds: int = HEARTBEAT_SECONDS) -> dict[str, 
     return kept | {HEARTBEAT_VARIABLE: str(heartbeat_seconds)}
 
 
+def past_the_proxy(outer: Mapping[str, str]) -> dict[str, str]:
+    """The variables that keep a user's proxy away from servers on 127.0.0.1; empty without one.
+
+    A proxy cannot reach them, and Prefect's and MLflow's clients would ask it all the same.
+    """
+    if not any(outer.get(name) or outer.get(name.upper()) for name in _PROXIES):
+        return {}
+    found = {}
+    for name, other in (("no_proxy", "NO_PROXY"), ("NO_PROXY", "no_proxy")):
+        listed = [one.strip() for one in (outer.get(name) or outer.get(other) or "").split(",")]
+        if listed != ["*"]:  # means every host, and only while it stands alone
+            found[name] = ",".join(dict.fromkeys([*filter(None, listed), *_LOOPBACK]))
+    return found
+
+
+def private_folders(home: Home) -> None:
+    """Make the folders of the two databases, which nobody else may enter.
+
+    Prefect's holds the keys in the blocks, and what they are encrypted with.
+    """
+    for folder in (home.prefect, home.mlflow_database.parent):
+        private_folder(folder)
+
+
+def private_folder(folder: Path) -> None:
+    """Make a folder that nobody else may enter; one that is there is closed to others."""
+    folder.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+    if folder.stat().st_mode & 0o077:
+        with contextlib.suppress(OSError):  # another user's, or on a disk that is read-only
+            folder.chmod(_PRIVATE)
+
+
 def prepare_environment(home: Home) -> None:
     """Set every variable of :func:`environment_of` that the user has not set.
 
@@ -75,5 +115,5 @@ def prepare_environment(home: Home) -> None:
     """
     for name, value in (environment_of(home) | addresses(home)).items():
         os.environ.setdefault(name, value)
-    home.prefect.mkdir(parents=True, exist_ok=True)
-    home.mlflow_database.parent.mkdir(parents=True, exist_ok=True)
+    os.environ.update(past_the_proxy(os.environ))
+    private_folders(home)

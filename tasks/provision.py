@@ -20,10 +20,12 @@ from tasks.machine.host import Host, own_host, own_hosts
 from tasks.machine.place import Place
 from tasks.machine.provider.caps import cost_cents
 from tasks.machine.provider.ledger import Entry, ledger_of
+from tasks.machine.rental import cron_line
 from tasks.machine.settings import MachineSettings
 from tasks.machine.site import make_ready
 from tasks.machine.watcher import watching
 from tasks.notify.machines import machine_released, machine_rented, release_failed
+from tasks.swept import unswept
 
 DRIVER_KEY = "driver"
 MACHINE_LOG = "machine-{:%Y%m%d%H%M%S}.log"
@@ -133,6 +135,11 @@ def reached(
             yield own_host(home, machine), None
         return
     say = saying(log, get_run_logger().info)
+    if (why := unswept(home)) is not None:
+        say(
+            f"nothing here is known to end the machine if this process is killed: {why}; run `cft "
+            f"up` with the key, or put this into a crontab: {cron_line(home, machine)}"
+        )
     lease = hired(
         hire_of(home, machine),
         home,

@@ -30,12 +30,22 @@ API = "PREFECT_API_URL"
     metavar="N",
     help="Between two signs of life of a run; after three that are missing it counts as dead.",
 )
+@click.option(
+    "--skip-missed",
+    is_flag=True,
+    help="Cancel what each schedule has left while no worker was there, but its newest run.",
+)
 def deploy_command(
-    api: str | None, only: tuple[str, ...], home: Path | None, heartbeat_seconds: int
+    api: str | None,
+    only: tuple[str, ...],
+    home: Path | None,
+    heartbeat_seconds: int,
+    skip_missed: bool,
 ) -> None:
     """Bring a Prefect server to all that cft has: work pools, blocks, automations, deployments.
 
-    What is there and right is left alone; what a person has switched in the UI stays switched.
+    What is there and right is left alone; what a person has switched in the UI stays switched, and
+    schedules that were made, edited or deleted there stay so.
     MLFLOW_TRACKING_URI (with MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD) says where runs
     track, CFT_NTFY_URL, CFT_NTFY_TOPIC and CFT_NTFY_TOKEN where pushes go, LAMBDA_API_KEY whose
     machines are rented. They are kept in blocks and need not be given again.
@@ -48,7 +58,7 @@ def deploy_command(
     from deployments.deploy.wanted import Wanted
     from flows.environment import prepare_environment
 
-    wanted = Wanted.from_environment(home, only, heartbeat_seconds)
+    wanted = Wanted.from_environment(home, only, heartbeat_seconds, skip_missed)
     if api:
         os.environ[API] = api
     prepare_environment(Home.from_environment())

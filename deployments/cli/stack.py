@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from deployments.stack.supervisor import Asked
 
 COME_UP_SECONDS = 900.0
+FIRST_WORD_SECONDS = 180.0  # it may have to end first what a killed one has left
 
 
 @click.command()
@@ -34,7 +35,10 @@ COME_UP_SECONDS = 900.0
     "--pool", "pools", multiple=True, type=click.Choice(POOLS), default=POOLS,
     show_default=True, help="Work pools that this machine serves; may be repeated.",
 )  # fmt: skip
-def up(detach: bool, prefect_port: int, mlflow_port: int, pools: tuple[str, ...]) -> None:
+@click.option("--alone", is_flag=True, hidden=True, help="Where the stack is up already, end.")
+def up(
+    detach: bool, prefect_port: int, mlflow_port: int, pools: tuple[str, ...], alone: bool
+) -> None:
     """Run the whole system on this machine: Prefect, MLflow, all deployments and their workers.
 
     Everything listens on 127.0.0.1 alone and keeps its state under CFT_HOME. What dies is started
@@ -52,7 +56,7 @@ def up(detach: bool, prefect_port: int, mlflow_port: int, pools: tuple[str, ...]
     if detach:
         _detached(home, asked)
     else:
-        _foreground(home, asked)
+        _foreground(home, asked, alone)
 
 
 @click.command()
@@ -78,18 +82,14 @@ def status(as_json: bool) -> None:
 def down(yes: bool) -> None:
     """End the stack of this machine with all that runs in it.
 
-    A training that is ended goes on from its newest checkpoint when its run is retried.
+    A training that is ended goes on from its newest checkpoint when its run is retried. A run that
+    was started from a terminal is not ended, and loses its server.
     """
     from deployments.stack.lock import down as end
-    from deployments.stack.members import running_flow_runs
 
     home = Home.from_environment()
-    runs = sorted(running_flow_runs(_record(home).get("token", "")))
-    if runs and not yes:
-        click.echo("At work:")
-        for run in runs:
-            click.echo(f"  flow run {run}")
-        click.confirm("End them and the stack?", abort=True)
+    if not yes:
+        _ask(_record(home))
     click.echo("the stack is down" if end(home) else "nothing was up")
 
 
@@ -109,13 +109,32 @@ def doctor(as_json: bool) -> None:
         sys.exit(1)
 
 
-def _foreground(home: Home, asked: "Asked") -> None:
+def _ask(record: dict[str, Any]) -> None:
+    """Name what is at work, and ask whether the stack shall end all the same."""
+    from deployments.stack.members import running_flow_runs
+    from deployments.stack.runs import runs_at_server
+
+    own = running_flow_runs(record.get("token", ""))
+    others = runs_at_server(record) - own
+    if not own | others:
+        return
+    click.echo("At work:")
+    for run in sorted(own):
+        click.echo(f"  flow run {run}")
+    for run in sorted(others):
+        click.echo(f"  flow run {run}, which no worker here has started: it loses its server")
+    click.confirm("End the stack and the runs of its workers?", abort=True)
+
+
+def _foreground(home: Home, asked: "Asked", alone: bool) -> None:
     from deployments.stack.supervisor import AlreadyUpError, Supervisor
 
     watcher = _Watcher(home)
     try:
         Supervisor(home, asked, dict(os.environ), watcher).run()
     except AlreadyUpError:
+        if alone:
+            return
         click.echo("the stack is up already; Ctrl-C leaves it running")
         _follow(home, watcher)
 
@@ -149,15 +168,26 @@ def _detached(home: Home, asked: "Asked") -> None:
 
 
 def _spawn(home: Home, asked: "Asked") -> None:
-    """Start a supervisor that outlives this terminal, and wait for its first word."""
-    from deployments.stack.lock import LOGS, require_folder
+    """Start a supervisor that outlives this terminal, and wait for its first word.
+
+    Another one may have been started at the same moment and have the stack: then that is it.
+    """
+    from deployments.stack.lock import LOGS, require_folder, require_space, told
+    from flows.living_stack import is_up
 
     require_folder(home)
+    require_space(home)
     log = home.stack / LOGS / "supervisor.log"
-    words = ["--prefect-port", str(asked.prefect_port), "--mlflow-port", str(asked.mlflow_port)]
+    words = [
+        "--alone",
+        "--prefect-port",
+        str(asked.prefect_port),
+        "--mlflow-port",
+        str(asked.mlflow_port),
+    ]
     for pool in asked.pools:
         words += ["--pool", pool]
-    with log.open("ab") as output:
+    with told(log), log.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "cft.cli", "up", *words],
             stdin=subprocess.DEVNULL,
@@ -165,19 +195,33 @@ def _spawn(home: Home, asked: "Asked") -> None:
             stderr=output,
             start_new_session=True,
         )
+    deadline = time.monotonic() + FIRST_WORD_SECONDS
     while _record(home).get("pid") != process.pid:
         if process.poll() is not None:
+            if is_up(home):
+                return
             raise CftError(f"the supervisor ended at once; {log} ends with\n{_tail(log)}")
+        if time.monotonic() > deadline:
+            process.terminate()
+            raise CftError(
+                f"the supervisor wrote nothing for {FIRST_WORD_SECONDS:g} s and was ended; {log} "
+                f"ends with\n{_tail(log)}"
+            )
         time.sleep(0.1)
 
 
 def _record(home: Home) -> dict[str, Any]:
     """The stack's record; one that a killed supervisor has left says ``dead``."""
     from flows.living_stack import is_up, read_record
+    from tasks.machine.process_table import start_time
 
-    record = {"state": "stopped", "said": "", "services": [], "clients": {}} | read_record(home)
-    if record["state"] != "stopped" and not is_up(home):
-        record["state"] = "dead"
+    none: dict[str, Any] = {"state": "stopped", "said": "", "services": [], "clients": {}}
+    record = none | read_record(home)
+    if not is_up(home):
+        return record if record["state"] == "stopped" else record | {"state": "dead"}
+    if not record.get("pid") or start_time(record["pid"]) != record.get("start"):
+        # One that has just begun has not written yet; this record is an older one's.
+        return none | {"state": "starting"}
     return record
 
 

@@ -6,6 +6,8 @@ from typing import Final, Literal
 CREATED: Final = "created"
 UPDATED: Final = "updated"
 UNCHANGED: Final = "unchanged"
+SKIPPED: Final = "skipped"
+What = Literal["created", "updated", "unchanged", "skipped"]
 
 
 @dataclass(frozen=True)
@@ -15,11 +17,11 @@ class Change:
     Attributes:
         kind: such as ``work pool``.
         name: of the thing.
-        what: whether it was made, changed, or found as it should be.
+        what: whether it was made, changed, found as it should be, or called off.
         id: of the thing on the server.
     """
 
     kind: str
     name: str
-    what: Literal["created", "updated", "unchanged"]
+    what: What
     id: str

@@ -1,4 +1,4 @@
-"""Variables: which code was deployed last."""
+"""Variables: what was deployed last."""
 
 from typing import Any
 

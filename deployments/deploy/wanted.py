@@ -25,6 +25,7 @@ class Wanted:
         lambda_key: of Lambda Cloud's API, where machines are rented.
         only: names of deployments, such as ``two-stage/pilot``. Empty: all.
         heartbeat_seconds: between two signs of life of a flow run.
+        skip_missed: call off what schedules have left while no worker was there, but the newest.
     """
 
     home: Path | None = None
@@ -34,6 +35,7 @@ class Wanted:
     lambda_key: str | None = field(default=None, repr=False)
     only: tuple[str, ...] = ()
     heartbeat_seconds: int = HEARTBEAT_SECONDS
+    skip_missed: bool = False
 
     def __post_init__(self) -> None:
         if self.tracking_uri and urlsplit(self.tracking_uri).password:
@@ -44,7 +46,11 @@ class Wanted:
 
     @classmethod
     def from_environment(
-        cls, home: Path | None, only: tuple[str, ...], heartbeat_seconds: int
+        cls,
+        home: Path | None,
+        only: tuple[str, ...],
+        heartbeat_seconds: int,
+        skip_missed: bool = False,
     ) -> "Wanted":
         """The flags, and for the rest what the user has set; call it before anybody sets more.
 
@@ -60,4 +66,5 @@ class Wanted:
             lambda_key=os.environ.get(LAMBDA_KEY) or None,
             only=only,
             heartbeat_seconds=heartbeat_seconds,
+            skip_missed=skip_missed,
         )

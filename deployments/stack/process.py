@@ -1,6 +1,8 @@
 """One service as a process: started, looked at, started again after a death, ended."""
 
 import contextlib
+import os
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -84,6 +86,7 @@ class Process:
                 self.restarts += 1
                 self.start()
         elif self._popen is not None and (code := self._popen.poll()) is not None:
+            self.kill()
             self._died(f"ended with {code}" if code >= 0 else f"killed by signal {-code}")
         elif (trouble := self._trouble()) is None:
             self._heard = now
@@ -97,10 +100,23 @@ class Process:
             self._become("unwell", trouble)
 
     def kill(self) -> None:
-        """End the process itself, at once."""
-        if self._popen is not None:
-            self._popen.kill()
-            self._popen.wait()
+        """End the process at once, and what is left of a server's own.
+
+        A child that outlived its parent would keep the port, and answer in the next one's name.
+        """
+        if self._popen is None:
+            return
+        if self.service.whole:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._popen.pid, signal.SIGKILL)  # it leads the group of its session
+        self._popen.kill()
+        self._popen.wait()
+
+    def ending(self) -> str:
+        """Where the log is and how it ends, as the end of a message."""
+        if words := self.last_words():
+            return f"{self.log} ends with\n{words}"
+        return f"{self.log} is empty"
 
     def last_words(self, lines: int = 15) -> str:
         """End of the log."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cft.home import TRACKING_VARIABLE, Home
-from flows.environment import environment_of
+from flows.environment import environment_of, past_the_proxy
 
 API_VARIABLE = "PREFECT_API_URL"
 AUTH = "PREFECT_SERVER_API_AUTH_STRING"
@@ -16,7 +16,13 @@ PREFECT_PORT, MLFLOW_PORT = 4200, 5000
 LEAST_RUNS, RUNS_PER_CORE = 4, 2
 
 # What of the caller's environment would lead the stack's own processes elsewhere.
-_ELSEWHERE = ("PREFECT_API_", "PREFECT_HOME", "PREFECT_PROFILE", "MLFLOW_")
+_ELSEWHERE = (
+    "PREFECT_API_",
+    "PREFECT_HOME",
+    "PREFECT_PROFILE",
+    "PREFECT_SERVER_DATABASE_",
+    "MLFLOW_",
+)
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,8 @@ class Service:
         environment: the whole of it.
         health: URL that answers with 200 when it is well.
         url: what a person opens; empty for a worker.
+        whole: what it has started ends with it. A server's own children keep its port; what a
+            worker has started are runs, which outlive it.
     """
 
     name: str
@@ -36,6 +44,7 @@ class Service:
     environment: Mapping[str, str] = field(repr=False)
     health: str
     url: str = ""
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,7 +82,8 @@ def base_environment(home: Home, ports: Ports, outer: Mapping[str, str]) -> dict
     """
     kept = {name: value for name, value in outer.items() if not name.startswith(_ELSEWHERE)}
     secret = {"PREFECT_API_AUTH_STRING": outer[AUTH]} if outer.get(AUTH) else {}
-    return kept | environment_of(home) | client_environment(ports) | secret | {
+    ours = environment_of(home) | client_environment(ports) | past_the_proxy(outer)
+    return kept | ours | secret | {
         "PYTHONUNBUFFERED": "1",
         "PREFECT_LOGGING_LEVEL": "INFO",
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
@@ -99,6 +109,7 @@ def servers(home: Home, ports: Ports, outer: Mapping[str, str]) -> tuple[Service
         },
         health=f"{ports.prefect_url}/api/health",
         url=ports.prefect_url,
+        whole=True,
     )  # fmt: skip
     names = [f"{host}:{ports.mlflow}" for host in ("127.0.0.1", "localhost")]
     mlflow = Service(
@@ -114,6 +125,7 @@ def servers(home: Home, ports: Ports, outer: Mapping[str, str]) -> tuple[Service
         | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
         health=f"{ports.mlflow_url}/health",
         url=ports.mlflow_url,
+        whole=True,
     )  # fmt: skip
     return prefect, mlflow
 
@@ -143,7 +155,7 @@ def deploying(home: Home, ports: Ports, outer: Mapping[str, str]) -> Service:
     """`cft deploy`, which ends by itself."""
     return Service(
         name="deploy",
-        command=_python("cft.cli", "deploy", "--home", str(home.path)),
+        command=_python("cft.cli", "deploy", "--home", str(home.path), "--skip-missed"),
         environment=base_environment(home, ports, outer),
         health="",
     )

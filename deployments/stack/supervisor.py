@@ -22,14 +22,22 @@ from cft.errors import CftError
 from cft.files import write_json
 from cft.home import Home
 from deployments.stack import services
-from deployments.stack.lock import LOGS, RUNS_GRACE, end_leftovers, opened
+from deployments.stack.lock import (
+    LOGS,
+    RUNS_GRACE,
+    end_leftovers,
+    opened,
+    require_space,
+    taken,
+    told,
+)
 from deployments.stack.members import end, family
 from deployments.stack.ports import chosen
 from deployments.stack.process import Process
 from deployments.stack.services import MLFLOW_PORT, POOLS, PREFECT_PORT, Ports, client_environment
+from flows.environment import private_folders
 from flows.living_stack import RECORD
 from tasks.machine.process_table import start_time
-from tasks.machine.supervisor import try_lock
 
 INTERVAL = 0.5  # seconds between two looks until all is ready
 STEADY_INTERVAL = 2.0  # and from then on
@@ -85,17 +93,22 @@ class Supervisor:
     def run(self) -> None:
         """Run the stack until SIGINT, SIGTERM or SIGHUP; nothing of it is left then.
 
+        A SIGHUP that the caller ignores, as under `nohup`, stays ignored.
+
         Raises:
             AlreadyUpError: another supervisor has the state folder.
             CftError: a part did not come up; what had come up was ended.
         """
         lock = opened(self.home)
-        if not try_lock(lock):
+        if not taken(lock):
             os.close(lock)
             raise AlreadyUpError
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            numbers.append(signal.SIGHUP)
         before = {number: signal.signal(number, self._asked_to_stop) for number in numbers}
         try:
+            require_space(self.home)
             end_leftovers(self.home)
             self._start()
             while not self._stop:
@@ -112,8 +125,9 @@ class Supervisor:
                 os.close(lock)
 
     def _start(self) -> None:
-        for folder in (self.home.prefect, self.home.mlflow_artifacts):
-            folder.mkdir(parents=True, exist_ok=True)
+        with told(self.home.path):
+            private_folders(self.home)
+            self.home.mlflow_artifacts.mkdir(exist_ok=True)
         self._ports = ports = self._choose()
         self._servers = self._add(services.servers(self.home, ports, self.outer))
         self._until_well(self._servers)
@@ -151,8 +165,7 @@ class Supervisor:
             for one in awaited:
                 if one.state == "waiting" and one.restarts >= RESTARTS_AT_START:
                     raise CftError(
-                        f"{one.service.name} does not come up: it {one.said}. "
-                        f"{one.log} ends with\n{one.last_words()}"
+                        f"{one.service.name} does not come up: it {one.said}. {one.ending()}"
                     )
 
     def _deploy(self, ports: Ports) -> None:
@@ -167,10 +180,7 @@ class Supervisor:
         if process.returncode is None:
             process.kill()
         elif process.returncode != 0:
-            raise CftError(
-                f"`cft deploy` failed with {process.returncode}. {process.log} ends with\n"
-                f"{process.last_words()}"
-            )
+            raise CftError(f"`cft deploy` failed with {process.returncode}. {process.ending()}")
         self.said = ""
 
     def _look(self) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.states import Running
 
 from cft.home import Home
 from deployments.stack.members import members, running_flow_runs
@@ -46,10 +47,11 @@ class Stack:
         assert ended.returncode == code, ended.stdout + ended.stderr
         return ended.stdout + ended.stderr
 
-    def start(self, *words: str) -> "subprocess.Popen[str]":
+    def start(self, *words: str, under: tuple[str, ...] = ()) -> "subprocess.Popen[str]":
         return subprocess.Popen(
-            command(*words), cwd=self.home.path.parent, env=self.env, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+            [*under, *command(*words)], cwd=self.home.path.parent, env=self.env,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            start_new_session=True,
         )  # fmt: skip
 
     def service(self, name: str) -> dict[str, Any]:
@@ -65,6 +67,7 @@ def command(*words: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Started twice at the same moment, behind a proxy that does not answer."""
     one = Stack(tmp_path_factory.mktemp("state") / "home")
     one.home.path.mkdir()
     with socket.socket() as other:
@@ -73,14 +76,18 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         port = other.getsockname()[1]
         one.env["WANTED"] = str(port)
         words = ["--prefect-port", str(port), "--mlflow-port", str(free_port())]
-        one.said = one.cft("up", "--detach", *words)  # type: ignore[attr-defined]
+        one.env["http_proxy"] = f"http://127.0.0.1:{free_port()}"
+        both = [one.start("up", "--detach", *words) for _ in range(2)]
+        said = [each.communicate(timeout=600)[0] for each in both]
+        assert [each.returncode for each in both] == [0, 0], said
+        one.said = said  # type: ignore[attr-defined]
     yield one
     one.cft("down", "--yes")
     assert one.left() == set()
 
 
 def test_it_comes_up_on_free_ports_and_tells_where(stack: Stack) -> None:
-    said, record = stack.said, read_record(stack.home)  # type: ignore[attr-defined]
+    (said, other), record = stack.said, read_record(stack.home)  # type: ignore[attr-defined]
     assert record["state"] == "ready"
     assert [one["name"] for one in record["services"]] == [
         "prefect", "mlflow", "worker-cpu", "worker-gpu",
@@ -90,6 +97,7 @@ def test_it_comes_up_on_free_ports_and_tells_where(stack: Stack) -> None:
     for one in record["services"]:
         assert one["state"] == "well"
         assert one["url"] in said
+        assert one["url"] in other
         assert Path(one["log"]).exists()
     for name, value in record["clients"].items():
         assert f"export {name}={value}" in said
@@ -99,6 +107,8 @@ def test_it_comes_up_on_free_ports_and_tells_where(stack: Stack) -> None:
     assert "token" not in shown
     listening = {one.laddr.ip for pid in stack.left() for one in ears(pid)}
     assert listening == {"127.0.0.1"}
+    for folder in (stack.home.prefect, stack.home.mlflow_database.parent, stack.home.stack):
+        assert folder.stat().st_mode & 0o077 == 0, "keys of the blocks lie there"
 
 
 def ears(pid: int) -> list[Any]:
@@ -120,7 +130,9 @@ def test_a_second_one_finds_the_first(stack: Stack) -> None:
 
 
 def test_what_is_killed_comes_back(stack: Stack) -> None:
-    for name in ("prefect", "worker-gpu"):
+    (serving,) = psutil.Process(stack.service("mlflow")["pid"]).children()
+    serving.suspend()  # what has the port hangs, and lives on when its parent dies
+    for name in ("prefect", "mlflow", "worker-gpu"):
         before = stack.service(name)
         psutil.Process(before["pid"]).kill()
 
@@ -130,6 +142,7 @@ def test_what_is_killed_comes_back(stack: Stack) -> None:
 
         until(back, 180)
         assert stack.service(name)["restarts"] == 1
+    assert not serving.is_running()
     stack.cft("status")
 
 
@@ -150,12 +163,15 @@ def test_down_asks_and_then_ends_runs_and_their_jobs_as_well(stack: Stack, tmp_p
                 deployment, parameters={"folder": str(tmp_path / "job")}
             ).id
         )
+        # As one from a terminal, whose process is none of the stack's.
+        other = client.create_flow_run(with_a_job, state=Running()).id
     status = tmp_path / "job" / "status.json"
     until(lambda: status.exists() and "running" in status.read_text(encoding="utf-8"), 120)
     assert run in running_flow_runs(read_record(stack.home)["token"])
 
     asked = stack.cft("down", code=1)
-    assert run in asked
+    assert f"flow run {run}\n" in asked
+    assert f"flow run {other}, which no worker here has started: it loses its server" in asked
     assert "Aborted" in asked
     assert is_up(stack.home)
 
@@ -207,12 +223,32 @@ def test_a_signal_ends_it_at_any_moment(tmp_path: Path, number: int, closed: boo
         assert process.stdout.read().endswith("stack: stopped\n")
 
 
+def test_nohup_keeps_it_up_when_the_terminal_is_closed(tmp_path: Path) -> None:
+    stack = Stack(tmp_path / "home")
+    stack.home.path.mkdir()
+    ports = ["--prefect-port", str(free_port()), "--mlflow-port", str(free_port())]
+    process = stack.start("up", *ports, under=("nohup",))
+    until(lambda: read_record(stack.home).get("services"), 60)
+    process.send_signal(signal.SIGHUP)
+    time.sleep(2)
+    assert process.poll() is None
+    assert read_record(stack.home)["state"] == "starting"
+    process.send_signal(signal.SIGTERM)
+    process.wait(60)
+    assert stack.left() == set()
+
+
 def test_a_folder_that_may_not_be_written_is_named(tmp_path: Path) -> None:
     stack = Stack(tmp_path / "home")
     stack.home.path.write_text("a file where a folder should be")
     for words in (["up"], ["up", "--detach"]):
         said = stack.cft(*words, code=2)
         assert said.startswith(f"error: {stack.home.stack}: Not a directory; let CFT_HOME name")
+    stack.home.path.unlink()
+    log = stack.home.stack / "logs" / "supervisor.log"
+    log.mkdir(parents=True)
+    said = stack.cft("up", "--detach", code=2)
+    assert said.startswith(f"error: {log}: Is a directory; let CFT_HOME name")
 
 
 def test_a_server_that_cannot_start_says_why_and_takes_the_rest_along(tmp_path: Path) -> None:

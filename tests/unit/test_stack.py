@@ -4,7 +4,10 @@ import fcntl
 import io
 import json
 import os
+import resource
 import socket
+import stat
+import threading
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from unittest.mock import patch
@@ -16,16 +19,17 @@ from cft.errors import CftError
 from cft.home import Home
 from deployments.stack import ports, services
 from deployments.stack.doctor import _servers, _tokens, packages
-from deployments.stack.process import Process
+from deployments.stack.lock import opened, require_folder, require_space, taken
 from deployments.stack.services import Ports, Service
 from deployments.stack.table import lasting, table
-from flows.environment import prepare_environment
+from flows.environment import past_the_proxy, prepare_environment
 from flows.living_stack import LOCK, RECORD, addresses, is_up
 from tests.integration.server import free_port
-from tests.processes import until
 
 CLIENTS = {"PREFECT_API_URL": "http://127.0.0.1:4207/api",
            "MLFLOW_TRACKING_URI": "http://127.0.0.1:5007"}  # fmt: skip
+
+NO_PROXY = ("no_proxy", "NO_PROXY")
 
 
 @pytest.fixture
@@ -125,40 +129,71 @@ def test_the_callers_own_servers_do_not_lead_the_stack_elsewhere(tmp_path: Path)
         )
 
 
-def test_a_service_that_dies_is_started_again_and_says_why(tmp_path: Path) -> None:
-    port = free_port()
-    page = f"http://127.0.0.1:{port}/"
-    command = ("python3", "-m", "http.server", str(port), "--bind", "127.0.0.1")
-    process = Process(Service("pages", command, dict(os.environ), page), tmp_path, "token")
-    process.start()
+def test_a_database_of_the_callers_is_not_the_stacks(tmp_path: Path) -> None:
+    outer = {"PREFECT_SERVER_DATABASE_CONNECTION_URL": "postgresql+asyncpg://elsewhere/prefect",
+             "PREFECT_SERVER_DATABASE_PASSWORD": "elsewhere"}  # fmt: skip
+    for one in every_service(Home(tmp_path), outer):
+        assert "elsewhere" not in str(sorted(one.environment.items()))
+
+
+@pytest.mark.parametrize(
+    ("outer", "found"),
+    [
+        ({"no_proxy": "corp"}, {}),
+        ({"http_proxy": "http://p:1"}, dict.fromkeys(NO_PROXY, "127.0.0.1,localhost")),
+        ({"HTTPS_PROXY": "http://p:1", "NO_PROXY": "corp, localhost"},
+         dict.fromkeys(NO_PROXY, "corp,localhost,127.0.0.1")),
+        ({"all_proxy": "http://p:1", "no_proxy": "*"}, {}),
+    ],
+)  # fmt: skip
+def test_a_proxy_never_stands_before_this_machines_servers(
+    tmp_path: Path, outer: dict[str, str], found: dict[str, str]
+) -> None:
+    assert past_the_proxy(outer) == found
+    for one in every_service(Home(tmp_path), outer):
+        assert {**outer, **found}.items() <= one.environment.items()
+    with patch.dict(os.environ, outer, clear=True):
+        prepare_environment(Home(tmp_path))
+        assert {**outer, **found}.items() <= os.environ.items()
+        assert past_the_proxy(os.environ) == found, "a second time the same"
+
+
+def test_nobody_else_may_enter_where_keys_lie(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    home.prefect.mkdir(parents=True)
+    home.prefect.chmod(0o755)  # as an older one has left it
+    with patch.dict(os.environ):
+        prepare_environment(home)
+    require_folder(home)
+    for folder in (home.prefect, home.mlflow_database.parent, home.stack):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700, folder
+
+
+def test_a_lock_that_is_only_looked_at_is_not_another_stack(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    handle, other = opened(home), opened(home)
+    fcntl.flock(other, fcntl.LOCK_SH)
+    threading.Timer(0.03, os.close, [other]).start()
+    assert taken(handle)
+    late = opened(home)
+    assert not taken(late)
+    os.close(late)
+    os.close(handle)
+
+
+def test_what_keeps_it_from_writing_is_named(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    (home.stack / LOCK).mkdir(parents=True)
+    with pytest.raises(CftError, match=r"stack/lock: Is a directory; let CFT_HOME name"):
+        opened(home)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))  # much as a full disk
     try:
-        until(lambda: process.look() or process.state == "well", 30)
-        first = process.pid
-        os.kill(first, 9)
-        until(lambda: process.look() or process.state == "waiting", 10)
-        assert process.said == "killed by signal 9"
-        until(lambda: process.look() or process.state == "well", 30)
-        assert process.restarts == 1
-        assert process.pid not in (None, first)
+        with pytest.raises(CftError, match="stack: File too large; let CFT_HOME name"):
+            require_space(home)
     finally:
-        process.kill()
-    process.stopped()
-    assert process.state == "stopped"
-    assert process.pid is None
-    assert "GET /" in process.last_words()
-
-
-def test_one_that_never_comes_up_waits_longer_each_time(tmp_path: Path) -> None:
-    command = ("sh", "-c", "echo 'no such file' >&2; exit 3")
-    process = Process(Service("broken", command, dict(os.environ), "http://127.0.0.1:9/"),
-                      tmp_path, "token")  # fmt: skip
-    process.start()
-    until(lambda: process.look() or process.restarts == 1, 10)
-    until(lambda: process.look() or process.state == "waiting", 10)
-    assert process.said == "ended with 3"
-    process.look()
-    assert process.restarts == 1, "the second time it waits"
-    assert process.last_words() == "no such file\nno such file"
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [one.name for one in home.stack.iterdir() if "trial" in one.name] == []
 
 
 def shown(record: dict) -> str:
