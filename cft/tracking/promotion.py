@@ -91,8 +91,7 @@ def contamination_of(client: MlflowClient, version: ModelVersion) -> str | None:
     """Why a version may never become champion; None for one that is known to be clean.
 
     The version's tags and those of the run that made it are both asked, for tags can be edited.
-    What was found on a suite counts where its texts are always the same
-    (:data:`cft.tracking.scores.FIXED_SUITES`); the gate looks at the texts that it asks by itself.
+    Of the suites those count whose texts are always the same; the gate looks at what it asks.
     """
     barring = {"contaminated", *(f"contaminated.{suite}" for suite in FIXED_SUITES)}
     name = f"{version.name}/{version.version}"
@@ -215,8 +214,7 @@ def _carry_out(client: MlflowClient, name: str, move: Promotion) -> Promotion:
 def finish(client: MlflowClient, name: str) -> None:
     """Carry out the move that is written down, if there is one. Every step can be repeated.
 
-    A move to a version that was removed meanwhile, or turned out to be contaminated, is dropped:
-    else nobody could move the alias any more.
+    A move to a version that is gone or contaminated by now is dropped, or nobody could move again.
 
     Raises:
         CftError: the note is not readable.
