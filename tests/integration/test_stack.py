@@ -208,7 +208,10 @@ def test_a_signal_ends_it_at_any_moment(tmp_path: Path, number: int, closed: boo
     """Also when the terminal that it would tell of its end is gone."""
     stack = Stack(tmp_path / "home")
     stack.home.path.mkdir()
-    process = stack.start("up", "--prefect-port", str(free_port()), "--mlflow-port", "5100")
+    # Who runs the tests may ignore a SIGHUP, and what is started inherits that.
+    usual = ("env", "--default-signal=HUP")
+    ports = ["--prefect-port", str(free_port()), "--mlflow-port", "5100"]
+    process = stack.start("up", *ports, under=usual)
     until(lambda: read_record(stack.home).get("services"), 60)
     token = read_record(stack.home)["token"]
     until(lambda: len(members(token)) >= 2, 30)
