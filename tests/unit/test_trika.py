@@ -10,7 +10,7 @@ import pytest
 from cft.corpora.evalset import EvalSet
 from cft.corpora.trika import load_trika
 from cft.errors import CftError
-from cft.text import normalise, text_ids
+from cft.text import normalise, wording_ids
 from cft.triplets.leaks import GuardedSet, guarded_sets, require_no_leak
 
 CORPUS = load_trika()
@@ -226,7 +226,7 @@ def test_the_evaluation_set_holds_each_text_once_and_says_where_it_is_from(tmp_p
 def test_the_leak_guard_knows_every_verse_on_both_sides():
     for guarded in ([GuardedSet.of(CORPUS.to_evalset())], guarded_sets(["trika"])):
         for text in TEXTS.values():
-            column = text_ids(["a verse of my own", f" {text}"])
+            column = wording_ids(["a verse of my own", f" {text}"])
             with pytest.raises(CftError, match="set trika: 1 training rows hold its texts"):
                 require_no_leak(guarded, {"stage2.anchor": column})
-        require_no_leak(guarded, {"stage2.anchor": text_ids(["a verse of my own"])})
+        require_no_leak(guarded, {"stage2.anchor": wording_ids(["a verse of my own"])})
