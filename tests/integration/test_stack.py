@@ -17,6 +17,7 @@ from prefect.client.orchestration import get_client
 from prefect.states import Running
 
 from cft.home import Home
+from deployments.stack.lock import down
 from deployments.stack.members import members, running_flow_runs
 from flows.living_stack import is_up, read_record
 from tests.conftest import ROOT
@@ -212,18 +213,21 @@ def test_a_signal_ends_it_at_any_moment(tmp_path: Path, number: int, closed: boo
     usual = ("env", "--default-signal=HUP")
     ports = ["--prefect-port", str(free_port()), "--mlflow-port", "5100"]
     process = stack.start("up", *ports, under=usual)
-    until(lambda: read_record(stack.home).get("services"), 60)
-    token = read_record(stack.home)["token"]
-    until(lambda: len(members(token)) >= 2, 30)
-    if closed:
-        process.stdout.close()
-    process.send_signal(number)
-    process.wait(60)
-    assert members(token) == set()
-    assert read_record(stack.home)["state"] == "stopped"
-    if not closed:
-        assert process.returncode == 0
-        assert process.stdout.read().endswith("stack: stopped\n")
+    try:
+        until(lambda: read_record(stack.home).get("services"), 60)
+        token = read_record(stack.home)["token"]
+        until(lambda: len(members(token)) >= 2, 30)
+        if closed:
+            process.stdout.close()
+        process.send_signal(number)
+        process.wait(60)
+        assert members(token) == set()
+        assert read_record(stack.home)["state"] == "stopped"
+        if not closed:
+            assert process.returncode == 0
+            assert process.stdout.read().endswith("stack: stopped\n")
+    finally:
+        down(stack.home)
 
 
 def test_nohup_keeps_it_up_when_the_terminal_is_closed(tmp_path: Path) -> None:
@@ -231,14 +235,17 @@ def test_nohup_keeps_it_up_when_the_terminal_is_closed(tmp_path: Path) -> None:
     stack.home.path.mkdir()
     ports = ["--prefect-port", str(free_port()), "--mlflow-port", str(free_port())]
     process = stack.start("up", *ports, under=("nohup",))
-    until(lambda: read_record(stack.home).get("services"), 60)
-    process.send_signal(signal.SIGHUP)
-    time.sleep(2)
-    assert process.poll() is None
-    assert read_record(stack.home)["state"] == "starting"
-    process.send_signal(signal.SIGTERM)
-    process.wait(60)
-    assert stack.left() == set()
+    try:
+        until(lambda: read_record(stack.home).get("services"), 60)
+        process.send_signal(signal.SIGHUP)
+        time.sleep(2)
+        assert process.poll() is None
+        assert read_record(stack.home)["state"] == "starting"
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+        assert stack.left() == set()
+    finally:
+        down(stack.home)
 
 
 def test_a_folder_that_may_not_be_written_is_named(tmp_path: Path) -> None:
