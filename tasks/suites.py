@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlflow import MlflowClient
 from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
@@ -26,6 +25,7 @@ from cft.tracking.runs import TrackedRun
 from cft.tracking.scores import registered_version
 from tasks.data import evaluation_set
 from tasks.evaluate import differences_of, results_of
+from tasks.registry import registry_client
 from tasks.retries import ON_NETWORK
 
 if TYPE_CHECKING:
@@ -83,8 +83,7 @@ class Candidate:
         home = Home.from_environment()
         named = [Path(one) for one in (self.reference, self.adapter) if one]
         data = [store for one in named for store in training_data_of(one)]
-        client = MlflowClient(tracking_uri=home.tracking_uri, registry_uri=home.tracking_uri)
-        version = registered_version(client, self.reference)
+        version = registered_version(registry_client(home), self.reference)
         if version is not None and version.tags.get("data_digest"):
             data.append(home.data / version.tags["data_digest"])
         for one in data:
@@ -175,8 +174,7 @@ def pinned(home: Home, reference: str) -> str:
     Raises:
         CftError: the registry has no such model, version or alias.
     """
-    client = MlflowClient(tracking_uri=home.tracking_uri, registry_uri=home.tracking_uri)
-    version = registered_version(client, reference)
+    version = registered_version(registry_client(home), reference)
     return f"models:/{version.name}/{version.version}" if version else reference
 
 

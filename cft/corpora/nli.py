@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from cft.corpora.quotes import require_closed_quotes
+from cft.corpora.quotes import require_closed_quotes, swallowed
 from cft.errors import CftError
 from cft.files import digest_file
 from cft.hub import endpoint
@@ -101,7 +101,7 @@ def _rows(path: Path, limit: int | None) -> Iterator[list[str]]:
                     f"{path}: no column {absent[0]}; the header must name {', '.join(COLUMNS)}"
                 )
             places = [header.index(name) for name in COLUMNS]
-            for row in islice(reader, limit):
+            for number, row in enumerate(islice(reader, limit), 1):
                 if not row:
                     continue
                 if len(row) <= max(places):
@@ -109,14 +109,11 @@ def _rows(path: Path, limit: int | None) -> Iterator[list[str]]:
                         f"{path}:{reader.line_num}: {len(row)} columns, the header has "
                         f"{len(header)}; mend the row"
                     )
-                texts = [row[place] for place in places]
-                if path.suffix == ".tsv" and any("\t" in text for text in texts):
-                    raise CftError(
-                        f"{path}:{reader.line_num}: a text holds a tab, as where a quotation mark "
-                        "begins a text and swallows what follows; double such marks and put the "
-                        "text into quotes"
-                    )
-                yield texts
+                if path.suffix == ".tsv":
+                    for name, text in zip(header, row, strict=False):
+                        if "\t" in text:
+                            raise swallowed(path, number, name)
+                yield [row[place] for place in places]
     except FileNotFoundError:
         raise CftError(f"{path}: no such file; name one that exists") from None
     except (UnicodeDecodeError, csv.Error) as error:

@@ -1,4 +1,4 @@
-"""Quotation marks of CSV and TSV files: one that is never closed swallows the rest of the file."""
+"""Quotation marks of CSV and TSV files: one that is taken for a quote swallows what follows."""
 
 import csv
 from itertools import chain
@@ -33,3 +33,12 @@ def require_closed_quotes(path: Path, delimiter: str) -> None:
             f"{path}, row {max(rows, 0)}: a quotation mark is opened and never closed, so the rest "
             "of the file is one text; close it, or double a mark that is part of a text"
         )
+
+
+def swallowed(path: Path, row: int, column: str) -> CftError:
+    """The complaint about a field of a .tsv that runs over a tab."""
+    return CftError(
+        f"{path}, row {row}, {column}: holds a tab, as where a quotation mark begins a text and "
+        "swallows what follows; write the rows as .csv or .jsonl, or double such marks and put the "
+        "text into quotes"
+    )

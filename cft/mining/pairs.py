@@ -9,11 +9,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cft.corpora.quotes import require_closed_quotes
+from cft.corpora.quotes import require_closed_quotes, swallowed
 from cft.errors import CftError
 from cft.mining.question import Pairs
 from cft.text import normalise
-from cft.triplets.file_errors import swallowed
 from cft.triplets.files import ANCHOR, NEGATIVE, POSITIVE, read_triplets
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}

@@ -19,15 +19,6 @@ def missing_text(path: Path, row: int, column: str) -> CftError:
     return CftError(f"{path}, row {row}, {column}: no text; fill it or leave the row out")
 
 
-def swallowed(path: Path, row: int, column: str) -> CftError:
-    """The complaint about a field of a .tsv that runs over a tab."""
-    return CftError(
-        f"{path}, row {row}, {column}: holds a tab, as where a quotation mark begins a text and "
-        "swallows what follows; write the rows as .csv or .jsonl, or double such marks and put the "
-        "text into quotes"
-    )
-
-
 def explained(path: Path, error: Exception, columns: Collection[str]) -> CftError:
     """What is wrong with a file that could not be parsed: the row where there is one to name.
 

@@ -15,11 +15,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cft.corpora.quotes import require_closed_quotes
+from cft.corpora.quotes import require_closed_quotes, swallowed
 from cft.errors import CftError
 from cft.text import ids_of_normalised, normalise
 from cft.triplets.base import Triplets
-from cft.triplets.file_errors import DELIMITERS, explained, missing_text, swallowed
+from cft.triplets.file_errors import DELIMITERS, explained, missing_text
 from cft.triplets.stream import TripletBatch
 
 ANCHOR = ("anchor", "sent0", "query", "question")
